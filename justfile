@@ -1,0 +1,35 @@
+# Larder's commands. `just` alone lists them.
+
+# Lists the commands.
+[private]
+default:
+    @just --list --unsorted
+
+# Installs what the commands need; safe to run again
+setup:
+    sh scripts/setup.sh
+
+# Formatting and lints, warnings denied
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The suite on the in-memory store and SQLite, then the SQLite engine's own tests
+test-sqlite:
+    cargo test -p larder-tests --test sqlite --test memory --locked
+    cargo test -p larder-sqlite --locked
+
+# Every test, documentation examples included
+test:
+    cargo test --workspace --locked
+
+# SQLite beside the bare driver; an argument picks benches by name
+bench-sqlite *filter:
+    cargo bench -p larder-benches --bench sqlite --locked -- {{ filter }}
+
+# The API documentation, warnings denied
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# What must pass before a merge: quickest first, so that a slip shows early
+ci: check doc test
