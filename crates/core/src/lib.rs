@@ -1,1 +1,38 @@
-//! Placeholder.
+//! What a model is, what a query is, and what a store must do. Knows no engine.
+
+extern crate self as larder_core;
+
+pub mod access;
+pub mod clock;
+pub mod column;
+pub mod entity;
+pub mod error;
+pub mod filter;
+pub mod rows;
+pub mod schema;
+pub mod select;
+pub mod storage;
+pub mod types;
+pub mod value;
+pub mod write;
+
+pub use access::Access;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use column::{Assign, Change, Column, ConstraintTarget, Operand, UniqueKey};
+pub use entity::{Changes, Entity, Insert, Key, Model, Patch};
+pub use error::{Error, ErrorKind, Result};
+pub use filter::{Comparison, Filter, Predicate, TextMatch};
+pub use rows::{Flow, Row, Rows, Sink};
+pub use schema::{ColumnDef, DefaultValue, Index, OnDelete, Reference, Table};
+pub use select::{Aggregate, Expr, Nulls, Order, Output, Select, Selection, count};
+pub use storage::{Capabilities, Isolation, Storage, Transaction, TxOptions};
+pub use types::{ColumnType, Email, Id, Json, Numeric, Timestamp};
+pub use value::{Kind, Value, ValueRef};
+pub use write::{Write, Written};
+
+/// A civil date, from jiff.
+pub use jiff::civil::Date;
+/// An exact decimal number, from rust_decimal.
+pub use rust_decimal::Decimal;
+/// A UUID, from uuid.
+pub use uuid::Uuid;

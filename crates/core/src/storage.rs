@@ -1,0 +1,174 @@
+//! The contract: what a store must do. Start reading here.
+//!
+//! ```text
+//!   your code ──> Db (facade: queries, pages, plans, transactions, observation)
+//!                  │  Select / Write: data over static schema metadata
+//!                  v
+//!               Storage ──> memory | SQLite | PostgreSQL | Redis, or a wrapper around one
+//!                  │
+//!                  └─ every row is shown to `Rows`, which builds your struct in place
+//! ```
+//!
+//! A [`Storage`] is small and object safe; everything pleasant lives on [`Db`](crate::Db), once
+//! for all engines. A [`Transaction`] is itself a `Storage`, so code written against `Db` works
+//! inside and outside of one.
+//!
+//! # Duties of an engine
+//!
+//! - Answers are the same as the in-memory store's ([`Memory`](crate::memory::Memory)), which the
+//!   suite in `tests/` checks. What an engine cannot do it declares in [`Capabilities`] and
+//!   refuses by name with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), before
+//!   anything is sent.
+//! - Values MUST be bound, never made into text; identifiers are quoted in one place.
+//! - Errors are classified by code. A violated key or reference names its table and columns.
+//! - A write MUST be all or nothing and MUST NOT be acknowledged before it is committed. When the
+//!   acknowledgement is lost the answer is [`ErrorKind::Unknown`](crate::ErrorKind::Unknown).
+//! - A dropped future leaves nothing behind: the next caller finds a clean connection, no open
+//!   transaction and nobody else's answer. A write dropped before it was sent is not applied;
+//!   dropped later, it is applied whole or not at all.
+//! - The calling task MUST NOT be blocked for longer than a bounded, short time (the SQLite
+//!   engine runs point reads inline within a budget; everything longer goes to a thread).
+//! - Every queue is bounded and every wait ends by the deadline given.
+
+use std::fmt::Debug;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::error::{Error, Result};
+use crate::rows::Rows;
+use crate::select::Select;
+use crate::write::{Write, Written};
+
+/// A store of entities.
+#[async_trait]
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// What this store can and cannot do. Constant.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Runs one read; every row goes to `rows` in order.
+    ///
+    /// Sees one consistent state, at least as new as every write acknowledged before the call.
+    /// Cancel-safe: a scan whose future is dropped is interrupted.
+    async fn read(&self, query: Select, rows: Rows) -> Result<Rows>;
+
+    /// Runs reads that do not depend on each other, in one round trip where the engine can.
+    ///
+    /// Answers in the order asked. Outside a transaction each read may see a state of its own.
+    async fn read_all(&self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
+        let mut answers = Vec::with_capacity(queries.len());
+        for (query, rows) in queries {
+            answers.push(self.read(query, rows).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Runs one write atomically; the rows it returns go to `rows`.
+    async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)>;
+
+    /// Begins a transaction; on a transaction, a nested one (a savepoint), during which the outer
+    /// handle refuses work.
+    async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>>;
+
+    /// Says how the read would be executed, in the engine's own words, without running it.
+    async fn explain(&self, query: Select) -> Result<String>;
+
+    /// Waits for work in flight, tidies up and closes. Later calls answer `Closed`. Twice is fine.
+    async fn close(&self) -> Result<()>;
+}
+
+/// An open transaction. Dropping it without [`commit`](Self::commit) rolls it back.
+#[async_trait]
+pub trait Transaction: Storage {
+    /// Makes the work permanent (of a nested transaction: part of the outer one).
+    ///
+    /// # Errors
+    /// `Conflict` if it lost against concurrent work; `Unknown` if the answer was lost; `Closed`
+    /// if it has ended before. In every case the transaction has ended.
+    async fn commit(&self) -> Result<()>;
+
+    /// Undoes the work. Twice is fine.
+    async fn rollback(&self) -> Result<()>;
+}
+
+/// What a transaction asks for. The default: the engine's ordinary isolation, reads and writes.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TxOptions {
+    /// The weakest isolation that will do; the engine gives at least this or refuses.
+    pub isolation: Option<Isolation>,
+    /// Promises not to write; a write is then a `ReadOnly` error. Reads see one snapshot.
+    pub read_only: bool,
+    /// When to give up waiting for the transaction to begin.
+    pub deadline: Option<Instant>,
+}
+
+/// How much of concurrent work a transaction may notice, from much to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isolation {
+    /// Each statement sees what was committed before it.
+    ReadCommitted,
+    /// All statements see one snapshot; write skew is possible.
+    Snapshot,
+    /// As if transactions ran one after the other.
+    Serializable,
+}
+
+impl TxOptions {
+    /// The engine's ordinary transaction.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for at least this isolation.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
+    }
+
+    /// Promises not to write.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+}
+
+/// What a store can do. Callers and tests branch on it; what is lacking is refused by name.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The engine's name in messages and events: `sqlite`, `memory`.
+    pub engine: &'static str,
+    /// The strictest isolation a transaction can have.
+    pub isolation: Isolation,
+    /// Whether transactions nest.
+    pub savepoints: bool,
+    /// Whether reads outside a transaction go on while a writing transaction is open.
+    pub reads_during_writes: bool,
+}
+
+impl Capabilities {
+    /// An engine that can do everything the contract names.
+    pub const fn full(engine: &'static str) -> Self {
+        Self {
+            engine,
+            isolation: Isolation::Serializable,
+            savepoints: true,
+            reads_during_writes: true,
+        }
+    }
+
+    /// Refuses transaction options that the engine cannot honour.
+    ///
+    /// # Errors
+    /// `Unsupported`, naming the engine and the isolation.
+    pub fn check_tx(&self, options: &TxOptions) -> Result<()> {
+        match options.isolation {
+            Some(asked) if asked > self.isolation => Err(Error::unsupported(
+                self.engine,
+                &format!("{asked:?} isolation; the strictest it has is {:?}", self.isolation),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
