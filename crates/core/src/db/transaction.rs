@@ -1,0 +1,218 @@
+//! Transactions: [`Tx`], and the unit of work that is run again when it loses a conflict.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Db;
+use crate::error::{Error, Result};
+use crate::rows::BoxFuture;
+use crate::storage::{Storage, Transaction, TxOptions};
+
+/// The longest pause before a unit of work is run again.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// An open transaction; a [`Db`] whose work is permanent only once it commits.
+///
+/// Cheap to clone, so that it can move into the closure of [`Db::transaction`]. When the last
+/// clone is dropped without a commit, everything is rolled back. After the end every call
+/// answers `Closed`.
+#[derive(Clone)]
+pub struct Tx {
+    db: Db,
+    transaction: Arc<dyn Transaction>,
+    effects: Arc<Effects>,
+    outer: Option<Arc<Effects>>,
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tx").field(&self.transaction).finish()
+    }
+}
+
+impl Deref for Tx {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+/// What is to happen once a transaction has committed.
+#[derive(Default)]
+pub(super) struct Effects(Mutex<Vec<BoxFuture<'static, ()>>>);
+
+impl Effects {
+    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn extend(&self, more: Vec<BoxFuture<'static, ()>>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+    }
+}
+
+/// An error type a unit of work may fail with: it says whether running it again can help.
+///
+/// Implemented for [`Error`] and for boxed errors, in which Larder's is looked for along the
+/// chain of sources.
+pub trait Failure: From<Error> + Send {
+    /// Whether the unit lost against concurrent work.
+    fn is_conflict(&self) -> bool;
+}
+
+impl Failure for Error {
+    fn is_conflict(&self) -> bool {
+        Self::is_conflict(self)
+    }
+}
+
+impl Failure for Box<dyn StdError + Send + Sync> {
+    fn is_conflict(&self) -> bool {
+        let mut next: Option<&(dyn StdError + 'static)> = Some(self.as_ref());
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<Error>() {
+                return error.is_conflict();
+            }
+            next = error.source();
+        }
+        false
+    }
+}
+
+impl Db {
+    /// Begins a transaction to be ended by hand; on a [`Tx`], a nested one.
+    ///
+    /// # Errors
+    /// `Unsupported` if the isolation cannot be had; `Timeout` or `Busy` if it cannot begin in
+    /// time.
+    pub async fn begin(&self, options: TxOptions) -> Result<Tx> {
+        let transaction = self.storage.begin(self.tx_options(options)).await?;
+        let transaction: Arc<dyn Transaction> = Arc::from(transaction);
+        let storage: Arc<dyn Storage> = Arc::clone(&transaction) as _;
+        let effects = Arc::new(Effects::default());
+        let db = Self {
+            storage,
+            settings: Arc::clone(&self.settings),
+            effects: Some(Arc::clone(&effects)),
+        };
+        Ok(Tx { db, transaction, effects, outer: self.effects.clone() })
+    }
+
+    /// Runs a unit of work in a transaction: committed if it returns `Ok`, rolled back if it
+    /// returns `Err` or its future is dropped, run again from the start, after a short random
+    /// pause, if it lost against concurrent work ([`DbOptions::attempts`](super::DbOptions::attempts)).
+    ///
+    /// Inside use the handle you are given: the outer one would wait for itself. Because the
+    /// unit may run several times, leave effects on the outside world to
+    /// [`Tx::after_commit`].
+    ///
+    /// ```
+    /// # use larder_core::{Db, Memory, models::{NewUser, User}};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let db = Db::new(Memory::new());
+    /// let ada = db
+    ///     .transaction(|tx| async move {
+    ///         tx.insert(NewUser::without_password("ada@example.com", "Ada")?).await
+    ///     })
+    ///     .await?;
+    /// assert_eq!(db.query::<User>().count().await?, 1);
+    /// # let _ = ada; Ok(()) }
+    /// ```
+    pub async fn transaction<T, X, F, Fut>(&self, work: F) -> Result<T, X>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, X>> + Send,
+        T: Send,
+        X: Failure,
+    {
+        self.transaction_with(TxOptions::default(), work).await
+    }
+
+    /// [`transaction`](Self::transaction) with options.
+    pub async fn transaction_with<T, X, F, Fut>(&self, options: TxOptions, work: F) -> Result<T, X>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, X>> + Send,
+        T: Send,
+        X: Failure,
+    {
+        // A nested unit cannot win a conflict by itself: the outermost one runs again.
+        let attempts = if self.effects.is_some() { 1 } else { self.settings.attempts };
+        let mut attempt = 1;
+        loop {
+            match self.attempt(options, &work).await {
+                Err(error) if error.is_conflict() && attempt < attempts => {
+                    tracing::debug!(target: "larder::transaction", attempt, "conflict: running again");
+                    tokio::time::sleep(pause(attempt)).await;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn attempt<T, X, F, Fut>(&self, options: TxOptions, work: &F) -> Result<T, X>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, X>> + Send,
+        X: Failure,
+    {
+        let tx = self.begin(options).await?;
+        match work(tx.clone()).await {
+            Ok(value) => {
+                tx.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                // The unit's error says more than a failing rollback, which dropping repeats.
+                let _ = tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Makes the work permanent and then runs the effects, in the order they were added.
+    ///
+    /// # Errors
+    /// `Conflict` if it lost against concurrent work, `Unknown` if the answer was lost. No
+    /// effect runs then.
+    pub async fn commit(self) -> Result<()> {
+        self.transaction.commit().await?;
+        let effects = self.effects.take();
+        match &self.outer {
+            Some(outer) => outer.extend(effects),
+            None => {
+                for effect in effects {
+                    effect.await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes the work; the effects are dropped.
+    pub async fn rollback(self) -> Result<()> {
+        self.effects.take();
+        self.transaction.rollback().await
+    }
+
+    /// Runs this once the outermost transaction has committed, and only then: sending a mail,
+    /// invalidating a cache. Not run if the process dies in between.
+    pub fn after_commit(&self, effect: impl Future<Output = ()> + Send + 'static) {
+        self.effects.extend(vec![Box::pin(effect)]);
+    }
+}
+
+/// A pause that grows with the attempts and differs between competitors.
+fn pause(attempt: u32) -> Duration {
+    let most = Duration::from_millis(1 << attempt.min(10)).min(PAUSE_MAX);
+    let noise = uuid::Uuid::new_v4().as_u128() as u32;
+    most.mul_f64(f64::from(noise) / f64::from(u32::MAX))
+}

@@ -1,0 +1,382 @@
+//! Loading plans: a struct with `#[derive(Load)]` says which columns and relations it wants.
+//!
+//! ```text
+//!   users            1 query   SELECT id, name FROM users ..
+//!     posts          1 query   SELECT author_id, .. FROM posts WHERE author_id IN (all users)
+//!       comments     1 query   SELECT post_id, .. FROM comments WHERE post_id IN (all posts)
+//! ```
+//!
+//! One query per relation and level, whatever the number of parents; the relations of one level
+//! go out together, in one round trip where the engine can. A relation that was not asked for
+//! does not exist in the struct, so it can neither panic nor read as empty.
+//!
+//! The derive writes [`Load`]; the rest of this file is what the written code calls.
+
+use std::marker::PhantomData;
+use std::panic::Location;
+
+use rustc_hash::FxHashMap;
+
+use crate::column::Column;
+use crate::db::Db;
+use crate::entity::Entity;
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Predicate;
+use crate::rows::{BoxFuture, Flow, Row, Rows, Sink, get};
+use crate::select::{Aggregate, Expr, Link, LinkPath, Order, Output, Select};
+use crate::types::ColumnType;
+use crate::value::{Kind, Value, ValueRef};
+
+/// A struct that can be loaded: an entity, or a plan made by `#[derive(Load)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a model nor a loading plan",
+    note = "add #[derive(Load)] and #[load(Model)] to it"
+)]
+pub trait Load: Sized + Send + 'static {
+    /// The model it loads from.
+    type Entity: Entity;
+    /// A row of it before its relations are there.
+    type Row: Send + 'static;
+
+    /// The positions of the columns it reads, those that link relations included.
+    fn columns() -> Vec<usize>;
+
+    /// Reads a row whose first column stands at position `at`.
+    fn decode(row: &dyn Row, at: usize) -> Result<Self::Row>;
+
+    /// Loads the relations of all rows together and completes them, in order.
+    fn finish<'a>(loader: Loader<'a>, rows: Vec<Self::Row>) -> BoxFuture<'a, Result<Vec<Self>>>;
+}
+
+impl<E: Entity> Load for E {
+    type Entity = E;
+    type Row = E;
+
+    fn columns() -> Vec<usize> {
+        (0..E::TABLE.columns.len()).collect()
+    }
+
+    fn decode(row: &dyn Row, at: usize) -> Result<E> {
+        if at == 0 { E::from_row(row) } else { E::from_row(&Shifted { row, by: at }) }
+    }
+
+    fn finish<'a>(_: Loader<'a>, rows: Vec<E>) -> BoxFuture<'a, Result<Vec<E>>> {
+        Box::pin(std::future::ready(Ok(rows)))
+    }
+}
+
+/// A row seen from a later position on.
+struct Shifted<'a> {
+    row: &'a dyn Row,
+    by: usize,
+}
+
+impl Row for Shifted<'_> {
+    fn value(&self, at: usize, kind: Kind) -> Result<ValueRef<'_>> {
+        self.row.value(at + self.by, kind)
+    }
+
+    fn name(&self, at: usize) -> String {
+        self.row.name(at + self.by)
+    }
+}
+
+/// What a plan is loaded with: the database handle and the place that asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Loader<'a> {
+    pub(crate) db: &'a Db,
+    pub(crate) site: &'static Location<'static>,
+}
+
+impl<'a> Loader<'a> {
+    /// An empty batch of relations.
+    pub fn batch(self) -> Batch<'a> {
+        Batch { loader: self, queries: Vec::new(), error: None }
+    }
+}
+
+/// The position of the key that children of `E` refer to.
+pub fn own_key<E: Entity>() -> usize {
+    E::TABLE.key[0]
+}
+
+/// Reads the values of the linking columns, which stand from position `at` on.
+pub fn links<E: Entity>(row: &dyn Row, at: usize, columns: &[usize]) -> Result<Vec<Value>> {
+    let read = |(i, &column): (usize, &usize)| {
+        Ok(row.value(at + i, E::TABLE.columns[column].kind)?.to_value())
+    };
+    columns.iter().enumerate().map(read).collect()
+}
+
+/// One relation of a plan, as the attributes on its field say.
+#[derive(Debug)]
+pub struct Relation<C: Load> {
+    path: Result<LinkPath>,
+    filter: Predicate<C::Entity>,
+    order: Vec<Order<C::Entity>>,
+    limit: Option<u64>,
+    marker: PhantomData<fn() -> C>,
+}
+
+impl<C: Load> Relation<C> {
+    fn new(path: Result<LinkPath>) -> Self {
+        Self { path, filter: Predicate::all(), order: Vec::new(), limit: None, marker: PhantomData }
+    }
+
+    /// The rows that refer to a `P` by this column.
+    pub fn children<P: Entity, T: ColumnType>(via: Column<C::Entity, T>) -> Self {
+        Self::new(via.parent_key::<P>().map(|_| LinkPath::Column(via.index())))
+    }
+
+    /// The row that this column of the loaded entity refers to.
+    pub fn parent<E: Entity, T: ColumnType>(via: Column<E, T>) -> Self {
+        Self::new(via.parent_key::<C::Entity>().map(LinkPath::Column))
+    }
+
+    /// The rows that a join entity pairs with a `P`: `from` holds the `P`, `to` the row.
+    pub fn through<P: Entity, J: Entity, A: ColumnType, B: ColumnType>(
+        from: Column<J, A>,
+        to: Column<J, B>,
+    ) -> Self {
+        Self::new(from.parent_key::<P>().and_then(|_| {
+            Ok(LinkPath::Through {
+                table: J::TABLE,
+                parent: from.index(),
+                child: to.index(),
+                to: to.parent_key::<C::Entity>()?,
+            })
+        }))
+    }
+
+    /// Takes only the rows that satisfy the predicate.
+    #[must_use]
+    pub fn filter(mut self, predicate: Predicate<C::Entity>) -> Self {
+        self.filter = self.filter.and(predicate);
+        self
+    }
+
+    /// Orders each parent's rows; several calls order by one after the other. Ties, and rows
+    /// without an order, come by key.
+    #[must_use]
+    pub fn order(mut self, order: Order<C::Entity>) -> Self {
+        self.order.push(order);
+        self
+    }
+
+    /// At most this many rows for each parent.
+    #[must_use]
+    pub fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The read, and the kind of its parents' values.
+    fn into_select(self, parents: Vec<Value>, output: Vec<Expr>) -> Result<(Select, Kind)> {
+        let table = C::Entity::TABLE;
+        let mut select = Select::new(table);
+        let aggregates = output.iter().any(|expr| matches!(expr, Expr::Aggregate(..)));
+        select.output = Output::Exprs(output);
+        select.filter = self.filter.into_filter()?;
+        let link = Link { path: self.path?, parents, limit: self.limit };
+        let kind = link.kind(table);
+        select.link = Some(link);
+        select.order = self.order.into_iter().map(Order::into_order_by).collect();
+        if !aggregates {
+            crate::query::break_ties(&mut select);
+        }
+        Ok((select, kind))
+    }
+}
+
+/// The parents' values without NULLs and duplicates.
+fn distinct<'v>(parents: impl Iterator<Item = &'v Value>) -> Vec<Value> {
+    let mut parents: Vec<Value> = parents.filter(|value| !value.is_null()).cloned().collect();
+    parents.sort_unstable();
+    parents.dedup();
+    parents
+}
+
+/// The relations of one level, to be loaded together.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    loader: Loader<'a>,
+    queries: Vec<(Select, Rows)>,
+    error: Option<Error>,
+}
+
+/// Where a relation's rows are found in the [`Loaded`] batch.
+#[derive(Debug)]
+pub struct Slot<T>(Option<usize>, PhantomData<fn() -> T>);
+
+impl<'a> Batch<'a> {
+    /// Adds a relation of the parents with these linking values.
+    pub fn add<'v, C: Load>(
+        &mut self,
+        relation: Relation<C>,
+        parents: impl Iterator<Item = &'v Value>,
+    ) -> Slot<C> {
+        let output = C::columns().into_iter().map(Expr::Column).collect();
+        let sink = |kind| Rows::new(Linked::<C::Row>::new(kind, |row| C::decode(row, 1)));
+        Slot(self.push(relation, parents, output, sink), PhantomData)
+    }
+
+    /// Adds a count of the related rows of each parent.
+    pub fn add_count<'v, C: Load>(
+        &mut self,
+        relation: Relation<C>,
+        parents: impl Iterator<Item = &'v Value>,
+    ) -> Slot<u64> {
+        let output = vec![Expr::Aggregate(Aggregate::Count, None)];
+        let decode = |row: &dyn Row| get::<i64>(row, 1).map(i64::unsigned_abs);
+        let sink = |kind| Rows::new(Linked::<u64>::new(kind, decode));
+        Slot(self.push(relation, parents, output, sink), PhantomData)
+    }
+
+    fn push<'v, C: Load>(
+        &mut self,
+        relation: Relation<C>,
+        parents: impl Iterator<Item = &'v Value>,
+        output: Vec<Expr>,
+        sink: impl FnOnce(Kind) -> Rows,
+    ) -> Option<usize> {
+        let parents = distinct(parents);
+        if parents.is_empty() {
+            self.error = self.error.take().or(relation.path.err());
+            return None; // nobody to load for: no query
+        }
+        match relation.into_select(parents, output) {
+            Ok((select, kind)) => {
+                self.queries.push((select, sink(kind)));
+                Some(self.queries.len() - 1)
+            }
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Runs the queries, together where the engine can.
+    ///
+    /// # Errors
+    /// `Misuse` for a relation that does not exist between the models; whatever a read can say.
+    pub async fn run(self) -> Result<Loaded<'a>> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let answers = self.loader.db.read_all(self.queries, self.loader.site).await?;
+        Ok(Loaded { loader: self.loader, answers: answers.into_iter().map(Some).collect() })
+    }
+}
+
+/// The rows of one level's relations.
+#[derive(Debug)]
+pub struct Loaded<'a> {
+    loader: Loader<'a>,
+    answers: Vec<Option<Rows>>,
+}
+
+impl Loaded<'_> {
+    fn linked<T: Send + 'static>(&mut self, slot: Option<usize>) -> Result<Vec<(Value, T)>> {
+        match slot.and_then(|at| self.answers.get_mut(at)?.take()) {
+            Some(rows) => Ok(rows.into_sink::<Linked<T>>()?.rows),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The relation's rows by parent, with their own relations loaded.
+    pub async fn take<C: Load>(&mut self, slot: Slot<C>) -> Result<Children<C>> {
+        let (parents, rows): (Vec<_>, Vec<_>) = self.linked::<C::Row>(slot.0)?.into_iter().unzip();
+        let mut by_parent: FxHashMap<Value, Vec<C>> = FxHashMap::default();
+        for (parent, child) in parents.into_iter().zip(C::finish(self.loader, rows).await?) {
+            by_parent.entry(parent).or_default().push(child);
+        }
+        Ok(Children { by_parent })
+    }
+
+    /// The relation's counts by parent.
+    pub fn take_count(&mut self, slot: Slot<u64>) -> Result<Counts> {
+        Ok(Counts { by_parent: self.linked::<u64>(slot.0)?.into_iter().collect() })
+    }
+}
+
+/// The rows of one relation, by the parents' linking values.
+#[derive(Debug)]
+pub struct Children<C> {
+    by_parent: FxHashMap<Value, Vec<C>>,
+}
+
+impl<C> Children<C> {
+    /// All rows of this parent, in order. A second call for the same parent finds none.
+    pub fn many(&mut self, parent: &Value) -> Vec<C> {
+        self.by_parent.remove(parent).unwrap_or_default()
+    }
+
+    /// The first row of this parent. A second call for the same parent finds none.
+    pub fn one(&mut self, parent: &Value) -> Option<C> {
+        self.many(parent).into_iter().next()
+    }
+}
+
+impl<C: Clone> Children<C> {
+    /// The row that several others may refer to.
+    pub fn shared(&self, parent: &Value) -> Option<C> {
+        self.by_parent.get(parent).and_then(|rows| rows.first()).cloned()
+    }
+
+    /// The row that must exist because a reference says so.
+    ///
+    /// # Errors
+    /// `NotFound` if it does not: deleted between the two reads (load inside a transaction to
+    /// see one state), or taken out by the relation's filter (make the field an `Option`).
+    pub fn required(&self, parent: &Value, field: &'static str) -> Result<C> {
+        self.shared(parent).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "the row that `{field}` refers to is not there: make the field an Option, \
+                     or load inside a transaction if rows are deleted meanwhile"
+                ),
+            )
+        })
+    }
+}
+
+/// The counts of one relation, by the parents' linking values.
+#[derive(Debug)]
+pub struct Counts {
+    by_parent: FxHashMap<Value, u64>,
+}
+
+impl Counts {
+    /// The count of this parent.
+    pub fn get(&self, parent: &Value) -> u64 {
+        self.by_parent.get(parent).copied().unwrap_or(0)
+    }
+}
+
+/// Collects rows with the value of the parent they belong to.
+struct Linked<T> {
+    kind: Kind,
+    rows: Vec<(Value, T)>,
+    decode: fn(&dyn Row) -> Result<T>,
+}
+
+impl<T> Linked<T> {
+    fn new(kind: Kind, decode: fn(&dyn Row) -> Result<T>) -> Self {
+        Self { kind, rows: Vec::new(), decode }
+    }
+}
+
+impl<T: Send + 'static> Sink for Linked<T> {
+    fn row(&mut self, row: &dyn Row) -> Result<Flow> {
+        let parent = row.value(0, self.kind)?.to_value();
+        self.rows.push((parent, (self.decode)(row)?));
+        Ok(Flow::More)
+    }
+
+    fn restart(&mut self) -> bool {
+        self.rows.clear();
+        true
+    }
+}
