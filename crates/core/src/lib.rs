@@ -10,11 +10,17 @@ pub mod db;
 mod describe;
 pub mod entity;
 pub mod error;
+pub mod eval;
 pub mod filter;
 pub mod load;
+pub mod memory;
 pub mod migration;
+pub mod models;
 pub mod observe;
 pub mod page;
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 pub mod project;
 pub mod query;
 pub mod rows;
@@ -36,6 +42,7 @@ pub use entity::{Changes, Entity, Insert, Key, Model, Patch};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Comparison, Filter, Predicate, TextMatch};
 pub use load::Load;
+pub use memory::Memory;
 pub use observe::Report;
 pub use page::{Cursor, Page};
 pub use project::Projected;
@@ -48,6 +55,8 @@ pub use stream::RowStream;
 pub use types::{ColumnType, Email, Id, Json, Numeric, Timestamp};
 pub use value::{Kind, Value, ValueRef};
 pub use write::{Write, Written};
+
+pub use larder_derive::{Entity, Insert, Load, Newtype, Patch, TextEnum};
 
 /// A civil date, from jiff.
 pub use jiff::civil::Date;

@@ -21,10 +21,18 @@ pub const fn assert_default_fits(kind: Kind, default: &DefaultValue) {
         | (Kind::F32 | Kind::F64, DefaultValue::Float(_))
         | (Kind::Text, DefaultValue::Text(_)) => {}
         (Kind::I16, DefaultValue::Int(number)) => {
-            assert!(*number >= i16::MIN as i64 && *number <= i16::MAX as i64, "{}", OUT_OF_RANGE);
+            assert!(
+                *number >= i16::MIN as i64 && *number <= i16::MAX as i64,
+                "{}",
+                OUT_OF_RANGE
+            );
         }
         (Kind::I32, DefaultValue::Int(number)) => {
-            assert!(*number >= i32::MIN as i64 && *number <= i32::MAX as i64, "{}", OUT_OF_RANGE);
+            assert!(
+                *number >= i32::MIN as i64 && *number <= i32::MAX as i64,
+                "{}",
+                OUT_OF_RANGE
+            );
         }
         (Kind::F32 | Kind::F64, DefaultValue::Int(_)) => {
             panic!("the column holds a float: write the default with a point, such as `0.0`")
@@ -113,8 +121,10 @@ pub fn text(value: ValueRef<'_>) -> Result<&str> {
 /// The error of a stored text that is no variant of an enum.
 #[cold]
 pub fn unknown_variant(enumeration: &str, known: &str, found: &str) -> Error {
-    Error::decode(format!("the stored text is no `{enumeration}`; those are {known}"))
-        .with_value(found)
+    Error::decode(format!(
+        "the stored text is no `{enumeration}`; those are {known}"
+    ))
+    .with_value(found)
 }
 
 /// The error of an input that is no variant of an enum.

@@ -1,1 +1,146 @@
-//! Placeholder.
+//! The derives of Larder: [`Entity`], [`Insert`], [`Patch`], [`Load`], [`TextEnum`], [`Newtype`].
+//!
+//! Use them through the crate you depend on (`larder`, `larder-sqlite`, ..), which re-exports
+//! them; that crate may be renamed in `Cargo.toml`. The models in `larder_core::models` are
+//! examples of everything below.
+//!
+//! Each derive reports all the mistakes of a struct at once, each at the attribute or field it is
+//! about, and says what to write instead. Where a macro cannot find the crate, name it with
+//! `crate = ".."` in the struct's attribute.
+
+mod attr;
+mod entity;
+mod insert;
+mod load;
+mod newtype;
+mod patch;
+mod root;
+mod text_enum;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Runs one derive; its errors become compile errors.
+fn expand(
+    input: DeriveInput,
+    derive: fn(DeriveInput) -> syn::Result<proc_macro2::TokenStream>,
+) -> TokenStream {
+    derive(input)
+        .unwrap_or_else(|errors| errors.to_compile_error())
+        .into()
+}
+
+/// Makes a struct a model: one row of a table, a field per column.
+///
+/// Writes `Entity` and `Insert`, a constant per column (`Post::TITLE`), `Post::KEY`, and a
+/// constant per unique constraint over several columns (`Post::UNIQUE_AUTHOR_ID_SLUG`). The
+/// constants are as visible as the struct.
+///
+/// On the struct, `#[entity(..)]`:
+///
+/// | write | meaning |
+/// |---|---|
+/// | `table = "posts"` | the table's name; required |
+/// | `index(author_id, status)` | an index over these fields, in this order |
+/// | `unique(author_id, slug)` | a unique constraint over these fields |
+/// | `index(name = "..", ..)`, `unique(name = "..", ..)` | the same under a name of your own |
+/// | `crate = ".."` | the path of the Larder crate, where it cannot be found |
+///
+/// On a field:
+///
+/// | write | meaning |
+/// |---|---|
+/// | `#[key]` | part of the primary key; several make a composite key of up to four columns |
+/// | `#[key(auto)]` | the single integer key, made by the store |
+/// | `#[unique]`, `#[unique(name = "..")]` | a unique constraint |
+/// | `#[index]`, `#[index(name = "..")]` | an index |
+/// | `#[references(User)]` | holds the key of a `User`; deleting that is refused meanwhile |
+/// | `#[references(User, on_delete = cascade)]` | or `restrict`, or `set_null` on an `Option` |
+/// | `#[column(name = "..")]` | another name in the database |
+/// | `#[column(max_len = 200)]` | the longest text allowed, in characters |
+/// | `#[column(default = true)]` | the value of new rows: a bool, number, text or enum variant |
+/// | `#[created_at]`, `#[updated_at]` | kept by the layer; a `Timestamp`, or an `Option` of one |
+/// | `#[version]` | counted up by every update, for optimistic locking; an integer |
+///
+/// Indexes are named `{table}_{columns}_idx` and unique constraints `{table}_{columns}_key`
+/// unless you name them.
+#[proc_macro_derive(
+    Entity,
+    attributes(
+        entity, key, unique, index, references, column, created_at, updated_at, version
+    )
+)]
+pub fn entity(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), entity::derive)
+}
+
+/// Makes a struct insertable: `#[insert(Post)]`, each field named after a field of the model.
+///
+/// A field has exactly the type of the model's field. A field of the model may be left out if it
+/// is an `Option`, an auto key, kept by the layer or has a default; leaving out another one does
+/// not compile.
+///
+/// On a field: `#[insert(into)]` converts the value with `Into`; `#[insert(column = Post::TITLE)]`
+/// sets the column of another name.
+#[proc_macro_derive(Insert, attributes(insert))]
+pub fn insert(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), insert::derive)
+}
+
+/// Makes a struct of optional changes: `#[patch(Post)]`, each field an `Option` of the type of
+/// the model's field of the same name.
+///
+/// `None` leaves the column as it is. A nullable column's field is an `Option<Option<T>>`.
+///
+/// On a field: `#[patch(column = Post::TITLE)]` changes the column of another name.
+#[proc_macro_derive(Patch, attributes(patch))]
+pub fn patch(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), patch::derive)
+}
+
+/// Makes a struct a loading plan of a model, `#[load(User)]`: one query per relation, whatever
+/// the number of rows.
+///
+/// | field | loads |
+/// |---|---|
+/// | `name: String` | the column `User::NAME` |
+/// | `#[load(column = User::NAME)] who: String` | a column by another name |
+/// | `#[load(via = Post::AUTHOR_ID)] posts: Vec<P>` | the posts that refer to the user |
+/// | `#[load(via = Profile::USER_ID)] profile: Option<P>` | the one row that refers to the user (the first by `order`) |
+/// | `#[load(via = PostTag::POST_ID, to = PostTag::TAG_ID)] tags: Vec<T>` | the tags that a join model pairs with the post |
+/// | `#[load(via = Post::AUTHOR_ID)] author: A` in a plan of `Post` | the row that the post refers to; `Option<A>` if the column may be NULL |
+/// | `#[load(count, via = Post::AUTHOR_ID)] posts: u64` | the number of posts that refer to the user |
+/// | `#[load(flatten)] user: User` | the model itself, or another plan of it; one such field |
+///
+/// `P`, `T` and `A` are models or plans themselves; those that several rows share (`A`) must be
+/// `Clone`. Relations take `filter = ..` (several must all hold); those to many rows also
+/// `order = ..` (several, or a tuple; ties come by key) and `limit = ..`, the most rows for each
+/// parent. `has_one` says that an `Option` via a column of the plan's own model is the row that
+/// refers to this one, not the row referred to.
+#[proc_macro_derive(Load, attributes(load))]
+pub fn load(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), load::derive)
+}
+
+/// Stores an enum without data as text: each variant by its name in `snake_case`.
+///
+/// Writes `ColumnType`, a constant `as_str`, `Display` and `FromStr`. A stored text that is no
+/// variant is a `Decode` error that carries it.
+///
+/// On the enum: `#[text_enum(rename_all = "..")]` with `snake_case`, `kebab-case`,
+/// `SCREAMING_SNAKE_CASE`, `lowercase`, `camelCase` or `PascalCase`. On a variant: `#[text("..")]`.
+#[proc_macro_derive(TextEnum, attributes(text_enum, text))]
+pub fn text_enum(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), text_enum::derive)
+}
+
+/// Stores a struct of one unnamed field as that field: `struct Slug(String);`.
+///
+/// Writes `ColumnType`, the conversion out and, without `validate`, `From` the inner type.
+/// `#[newtype(validate = path)]` writes `TryFrom` instead, which calls
+/// `fn path(&Inner) -> Result<(), E>`; `E` is an `Error` or a message. Values read from the store
+/// are not validated again.
+#[proc_macro_derive(Newtype, attributes(newtype))]
+pub fn newtype(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), newtype::derive)
+}
