@@ -1,0 +1,131 @@
+//! What can go wrong in the engine room, told apart by SQLite's result codes, never by text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+use rusqlite::ffi;
+
+/// An error of this crate before it is mapped to the one its users see.
+#[derive(Debug)]
+pub(crate) enum EngineError {
+    /// SQLite refused; nothing of the operation was applied.
+    Sqlite(rusqlite::Error),
+    /// The write was rolled back together with the batch it ran in, for a reason that was not its
+    /// own. Nothing of it was applied; it may be tried again.
+    BatchAborted(Arc<rusqlite::Error>),
+    /// The write may or may not have been applied: its commit failed half-way, or its deadline
+    /// passed while it was running.
+    Unknown(Option<Arc<rusqlite::Error>>),
+    /// The deadline passed before anything was applied.
+    Timeout,
+    /// The writer's queue is full; nothing was applied.
+    QueueFull,
+    /// The database was closed; nothing was applied.
+    Closed,
+    /// The job panicked and was rolled back.
+    Panicked(String),
+}
+
+/// What an error of SQLite means to a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Another connection holds the lock; trying again can help.
+    Busy,
+    /// Interrupted by its budget or cancelled.
+    Interrupted,
+    Unique,
+    ForeignKey,
+    NotNull,
+    Check,
+    /// Another constraint: a STRICT table's types, a trigger's RAISE.
+    Constraint,
+    /// The disk, or the largest size a database may have, is full.
+    Full,
+    /// A value or a statement is larger than SQLite's limits.
+    TooBig,
+    ReadOnly,
+    Io,
+    Corrupt,
+    CannotOpen,
+    OutOfMemory,
+    /// Anything else: a wrong statement, a wrong use of the library, a value of the wrong type.
+    Other,
+}
+
+impl EngineError {
+    /// The error of SQLite behind this one.
+    pub(crate) fn sqlite(&self) -> Option<&rusqlite::Error> {
+        match self {
+            Self::Sqlite(error) => Some(error),
+            Self::BatchAborted(error) | Self::Unknown(Some(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether this is SQLite's answer that another connection holds a lock.
+    pub(crate) fn is_busy(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+            && (self.sqlite()).is_some_and(|error| failure(error) == Failure::Busy)
+    }
+
+    /// Whether this is SQLite's answer that the statement was interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if failure(error) == Failure::Interrupted)
+    }
+}
+
+/// Sorts an error of SQLite by its extended result code.
+pub(crate) fn failure(error: &rusqlite::Error) -> Failure {
+    let Some(code) = error.sqlite_error() else {
+        return Failure::Other;
+    };
+    match code.extended_code {
+        ffi::SQLITE_CONSTRAINT_UNIQUE
+        | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        | ffi::SQLITE_CONSTRAINT_ROWID => return Failure::Unique,
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => return Failure::ForeignKey,
+        ffi::SQLITE_CONSTRAINT_NOTNULL => return Failure::NotNull,
+        ffi::SQLITE_CONSTRAINT_CHECK => return Failure::Check,
+        _ => {}
+    }
+    match code.code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Failure::Busy,
+        ErrorCode::OperationInterrupted => Failure::Interrupted,
+        ErrorCode::ConstraintViolation => Failure::Constraint,
+        ErrorCode::DiskFull => Failure::Full,
+        ErrorCode::TooBig => Failure::TooBig,
+        ErrorCode::ReadOnly => Failure::ReadOnly,
+        ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed => Failure::Io,
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Failure::Corrupt,
+        ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Failure::CannotOpen,
+        ErrorCode::OutOfMemory => Failure::OutOfMemory,
+        _ => Failure::Other,
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite(_) => "SQLite refused the statement",
+            Self::BatchAborted(_) => "the write was rolled back with the batch it ran in",
+            Self::Unknown(_) => "the outcome of the write is unknown",
+            Self::Timeout => "the deadline passed before anything was applied",
+            Self::QueueFull => "too many writes are waiting for the writer",
+            Self::Closed => "the database is closed",
+            Self::Panicked(_) => "the write panicked and was rolled back",
+        })
+    }
+}
+
+impl std::error::Error for EngineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.sqlite().map(|error| error as _)
+    }
+}
+
+impl From<rusqlite::Error> for EngineError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}

@@ -1,0 +1,415 @@
+//! The writer: one connection, and many writes in one transaction.
+//!
+//! ```text
+//! submit ──> queue ──> leader: BEGIN IMMEDIATE, every job in its savepoint, COMMIT ──> answers
+//! ```
+//!
+//! Whoever finds the queue without a leader leads: it takes the connection, runs its own job and
+//! those queued meanwhile in one transaction, and answers them after the commit. Then it hands
+//! the lead to someone still waiting. There is no writer thread, and no answer before the commit.
+//!
+//! Short jobs run on the leader's task, when a commit does not wait for the disk; others on a
+//! blocking thread that keeps the lead for as long as jobs keep coming. Between BEGIN and COMMIT
+//! there is never an await point, so dropping a future cannot leave a transaction half done.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::error::EngineError;
+use crate::interrupt::Patience;
+use crate::write_batch::{Batch, Cost, JobOptions, Queued, Request, Waited};
+use crate::write_connection::WriteConnection;
+
+/// The most jobs that share a transaction.
+const BATCH_MAX: usize = 256;
+
+/// How many batches a blocking thread runs before it lets someone else lead.
+const ROUNDS_MAX: usize = 1_000;
+
+/// A leader without company looks for some once in this many batches.
+const PROBE_EVERY: u32 = 16;
+
+/// The longest a blocking thread waits for further jobs before it gives up the lead.
+const LINGER_MAX: Duration = Duration::from_micros(200);
+
+/// A database's one writer.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    line: Mutex<Line>,
+    /// Wakes a blocking leader that waits for jobs.
+    arrived: Condvar,
+    /// Empty after closing. Fair: explicit transactions and leaders get it in turn.
+    connection: Arc<AsyncMutex<Option<WriteConnection>>>,
+    /// How many wait for the connection outside the queue.
+    exclusive_waiting: AtomicUsize,
+    /// Whether a batch of short jobs may run on the calling task.
+    inline: bool,
+    queue_max: usize,
+}
+
+/// The queue and who is in charge of it.
+#[derive(Debug, Default)]
+struct Line {
+    queue: VecDeque<Arc<dyn Queued>>,
+    /// Whether someone leads. While the queue holds a job that is still wanted, someone does.
+    led: bool,
+    closed: bool,
+    /// A blocking leader waits until the queue is this long.
+    awaited: Option<usize>,
+    pace: Pace,
+}
+
+/// Decides whether a leader lets other tasks run before it starts, so that they can join it.
+#[derive(Debug, Default)]
+struct Pace {
+    company: u32,
+    batches: u32,
+}
+
+impl Pace {
+    fn note(&mut self, batch: usize) {
+        self.batches = self.batches.wrapping_add(1);
+        self.company = if batch > 1 {
+            4
+        } else {
+            self.company.saturating_sub(1)
+        };
+    }
+
+    fn expects_company(&self) -> bool {
+        self.company > 0 || self.batches % PROBE_EVERY == PROBE_EVERY - 1
+    }
+}
+
+impl Writer {
+    /// Takes charge of the database's write connection.
+    pub(crate) fn new(connection: WriteConnection, queue_max: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                line: Mutex::default(),
+                arrived: Condvar::new(),
+                inline: connection.commits_without_waiting(),
+                connection: Arc::new(AsyncMutex::new(Some(connection))),
+                exclusive_waiting: AtomicUsize::new(0),
+                queue_max,
+            }),
+        }
+    }
+
+    /// Runs `job` in a transaction and answers after its commit.
+    ///
+    /// If the job fails, what it did is undone and its error is the answer; the other jobs of its
+    /// transaction are not affected. The job must not begin or end transactions.
+    ///
+    /// Dropping the future before the job has started means that it never runs. Dropped later,
+    /// the job is either applied as a whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::QueueFull`] and [`EngineError::Closed`] at once, [`EngineError::Timeout`] if
+    /// the deadline passes before the job has started: nothing was applied.
+    /// [`EngineError::Unknown`] if it passes later, or if the commit fails half-way.
+    /// [`EngineError::BatchAborted`] if SQLite rolled the transaction back because of another job
+    /// or because the disk is full: nothing was applied. [`EngineError::Panicked`] if it panicked.
+    pub(crate) fn submit<T, E, F>(
+        &self,
+        options: JobOptions,
+        job: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    where
+        T: Send + 'static,
+        E: From<EngineError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let request = Arc::new(Request::new(options, Box::new(job)));
+            let mut lead = shared.enqueue(Arc::clone(&request) as Arc<dyn Queued>)?;
+            let place = Place { shared, request };
+            loop {
+                if let Some(lead) = lead.take() {
+                    lead.run(options.deadline).await?;
+                }
+                match place.request.wait(options.deadline).await {
+                    Waited::Answer(answer) => return answer,
+                    Waited::Lead => lead = Some(Lead::of(&place.shared)),
+                }
+            }
+        }
+    }
+
+    /// Waits for the connection, to hold it across await points: for explicit transactions.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Timeout`] and [`EngineError::Closed`].
+    pub(crate) async fn exclusive(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<OwnedWriter, EngineError> {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.shared
+            .exclusive_waiting
+            .fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.shared.exclusive_waiting);
+        Ok(OwnedWriter(self.shared.lease(deadline).await?))
+    }
+
+    /// Refuses new jobs, answers the waiting ones with [`EngineError::Closed`], waits for the
+    /// connection and hands it out, to be closed on a blocking thread. `None` if closed already.
+    pub(crate) async fn close(&self) -> Option<WriteConnection> {
+        let waiting = {
+            let mut line = self.shared.line();
+            line.closed = true;
+            std::mem::take(&mut line.queue)
+        };
+        for request in waiting {
+            request.refuse(EngineError::Closed);
+        }
+        self.shared.connection.lock().await.take()
+    }
+}
+
+impl Shared {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a request. If nobody leads, whoever asked does now.
+    fn enqueue(self: &Arc<Self>, request: Arc<dyn Queued>) -> Result<Option<Lead>, EngineError> {
+        let mut line = self.line();
+        if line.closed {
+            return Err(EngineError::Closed);
+        }
+        if line.queue.len() >= self.queue_max {
+            line.queue.retain(|request| request.is_wanted());
+            if line.queue.len() >= self.queue_max {
+                return Err(EngineError::QueueFull);
+            }
+        }
+        line.queue.push_back(request);
+        if line
+            .awaited
+            .is_some_and(|length| line.queue.len() >= length)
+        {
+            line.awaited = None;
+            self.arrived.notify_all();
+        }
+        let leads = !std::mem::replace(&mut line.led, true);
+        drop(line);
+        Ok(leads.then(|| Lead::of(self)))
+    }
+
+    /// Waits for the connection until `deadline`.
+    async fn lease(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Lease, EngineError> {
+        let guard = match Arc::clone(&self.connection).try_lock_owned() {
+            Ok(guard) => guard,
+            Err(_) => {
+                let lock = Arc::clone(&self.connection).lock_owned();
+                match deadline {
+                    None => lock.await,
+                    Some(deadline) => tokio::time::timeout_at(deadline.into(), lock)
+                        .await
+                        .map_err(|_| EngineError::Timeout)?,
+                }
+            }
+        };
+        if guard.is_none() {
+            return Err(EngineError::Closed);
+        }
+        Ok(Lease(Some(guard)))
+    }
+
+    fn next_batch(&self) -> Vec<Arc<dyn Queued>> {
+        let mut line = self.line();
+        let length = line.queue.len().min(BATCH_MAX);
+        let batch: Vec<_> = line.queue.drain(..length).collect();
+        line.pace.note(batch.len());
+        batch
+    }
+
+    /// Waits a fraction of the time a batch takes for as many jobs as the last one had: their
+    /// askers were answered just now, and may well come back. Blocks.
+    fn linger(&self, jobs: usize, batch_took: Duration) {
+        let until = Instant::now() + (batch_took / 4).min(LINGER_MAX);
+        let mut line = self.line();
+        while line.queue.len() < jobs {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            line.awaited = Some(jobs);
+            let waited = self.arrived.wait_timeout(line, left);
+            line = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        line.awaited = None;
+    }
+}
+
+/// A place in the queue. Dropping it gives up the request, and the lead if it was offered.
+struct Place<T, E> {
+    shared: Arc<Shared>,
+    request: Arc<Request<T, E>>,
+}
+
+impl<T, E> Drop for Place<T, E> {
+    fn drop(&mut self) {
+        if self.request.abandon() {
+            drop(Lead::of(&self.shared));
+        }
+    }
+}
+
+/// Being in charge of the queue. There is one at most; dropping it hands the lead on.
+#[derive(Debug)]
+struct Lead {
+    shared: Arc<Shared>,
+}
+
+impl Lead {
+    fn of(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// Gets the connection and sees to it that a batch is run, here or on a blocking thread.
+    async fn run(self, deadline: Option<Instant>) -> Result<(), EngineError> {
+        let mut lease = self.shared.lease(deadline).await?;
+        let expects_company = self.shared.line().pace.expects_company();
+        if expects_company && self.shared.inline {
+            // Lets every task that is ready to write join the batch.
+            tokio::task::yield_now().await;
+        }
+        let batch = self.shared.next_batch();
+        let short = batch.iter().all(|request| request.cost() == Cost::Inline);
+        let batch = Batch::new(batch);
+        let left = if self.shared.inline && short {
+            match batch.run(lease.connection(), Patience::None) {
+                Ok(()) => None,
+                Err(batch) => Some(batch),
+            }
+        } else {
+            Some(batch)
+        };
+        if let Some(batch) = left {
+            // The lead goes along. If the runtime shuts down instead, both are dropped, which
+            // hands them on.
+            tokio::task::spawn_blocking(move || self.run_blocking(lease, batch));
+        }
+        Ok(())
+    }
+
+    /// Runs batches for as long as there are jobs. Blocks.
+    fn run_blocking(self, mut lease: Lease, first: Batch) {
+        let mut batch = first;
+        for round in 1.. {
+            let started = Instant::now();
+            let jobs = batch.len();
+            // A patient batch does not come back.
+            let _ = batch.run(lease.connection(), Patience::BusyTimeout);
+            let took = started.elapsed();
+            lease.connection().checkpoint_if_due();
+            // Before the next batch is taken, for then it has to be run.
+            if round >= ROUNDS_MAX || self.shared.exclusive_waiting.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+            self.shared.linger(jobs, took);
+            batch = Batch::new(self.shared.next_batch());
+            if batch.len() == 0 {
+                break;
+            }
+        }
+        // The next leader finds the connection free.
+        drop(lease);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let mut line = self.shared.line();
+        while let Some(request) = line.queue.front() {
+            if let Some(waker) = request.offer_lead() {
+                drop(line);
+                waker.wake();
+                return;
+            }
+            line.queue.pop_front();
+        }
+        line.led = false;
+    }
+}
+
+/// The connection, for a while. Dropping it cleans up and lets the next one have it.
+#[derive(Debug)]
+struct Lease(Option<OwnedMutexGuard<Option<WriteConnection>>>);
+
+impl Lease {
+    fn connection(&mut self) -> &mut WriteConnection {
+        let guard = self.0.as_mut().expect("taken only by drop");
+        guard
+            .as_mut()
+            .expect("checked when leased, and taken only by who holds the lock")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(mut guard) = self.0.take() else {
+            return;
+        };
+        let Some(connection) = guard.as_mut() else {
+            return;
+        };
+        connection.roll_back();
+        if connection.checkpoint_is_due()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn_blocking(move || {
+                if let Some(connection) = guard.as_mut() {
+                    connection.checkpoint_if_due();
+                }
+            });
+        }
+    }
+}
+
+/// The write connection, held across await points. Dropping it rolls back what is not committed
+/// and lets the queue go on. It may be moved to a blocking thread and back.
+#[derive(Debug)]
+pub(crate) struct OwnedWriter(Lease);
+
+impl OwnedWriter {
+    /// Sets whether statements wait for locks of other processes. Default: as last used.
+    pub(crate) fn arm(&mut self, patience: Patience) {
+        self.0.connection().arm(patience);
+    }
+}
+
+impl Deref for OwnedWriter {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        let guard = self.0.0.as_ref().and_then(|guard| guard.as_ref());
+        guard
+            .expect("checked when leased, and taken only by drop")
+            .connection()
+    }
+}
