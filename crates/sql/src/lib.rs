@@ -1,1 +1,64 @@
-//! Placeholder.
+//! Larder's queries, writes and schemas as SQL text, for the SQL engines.
+//!
+//! ```text
+//!            ┌─ Shape ──────────> bytes that name the statement; look it up in the cache
+//!   Select ──┼─ render_select ──> the SQL text, only on a miss
+//!            └─ select_params ──> the values to bind, in the order of the placeholders
+//! ```
+//!
+//! The three walk the same borrowed query: equal shapes mean equal text and the same parameters,
+//! so a prepared statement found by its shape fits. A [`Write`](larder_core::Write) goes the same
+//! way, once per range of rows that [`chunks`] gives; [`create_tables`] writes the schema.
+//!
+//! Values are never made into text. Identifiers are quoted in one function
+//! ([`Dialect::quote`]), constant defaults are written in one.
+//!
+//! # What an engine must bring
+//!
+//! SQLite: `rarray` for lists (`IN rarray(?1)` takes one parameter, a list); the collation
+//! `LARDER_DECIMAL`; the aggregates `larder_decimal_sum` and `larder_decimal_avg`; the functions
+//! `larder_decimal_add(a, b)` and `larder_f32_add(a, b)`, NULL for NULL and an error on overflow;
+//! double-quoted strings switched off, so that a missing column is an error; the query-planner
+//! stability guarantee, so that `LIMIT ?` does not prepare the statement anew.
+//!
+//! PostgreSQL: nothing; a list is bound as an array of the column's type.
+
+mod ddl;
+mod dialect;
+mod filter;
+mod params;
+mod select;
+mod shape;
+mod text;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use ddl::{create_table, create_tables};
+pub use dialect::Dialect;
+pub use params::{Param, select_params, write_params};
+pub use select::render_select;
+pub use shape::Shape;
+pub use write::{chunks, render_write};
+
+/// A statement's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statement {
+    /// The text, with numbered placeholders for all values.
+    pub sql: String,
+    /// How many parameters it takes; a list counts as one.
+    pub parameters: usize,
+    /// How many columns follow the output asked for. They are the table's key, in order, and the
+    /// engine sorts the returned rows by them before it shows them. 0 where the database sorts.
+    pub sort_keys: usize,
+}
+
+/// Where a match on a `#[non_exhaustive]` enum of core has no arm left.
+///
+/// The workspace's crates are of one version, so every variant has an arm.
+#[cold]
+fn other_version(what: &str) -> ! {
+    unreachable!("larder-sql and larder-core are of different versions: unknown {what}")
+}
