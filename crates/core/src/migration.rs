@@ -19,7 +19,9 @@ mod script;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use plan::{AppliedMigration, MigrationRun, MigrationState, MigrationStatus, Rollback, StoredDown};
+pub use plan::{
+    AppliedMigration, MigrationRun, MigrationState, MigrationStatus, Rollback, StoredDown,
+};
 pub use script::{Directives, Script};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -93,14 +95,24 @@ impl Migrations {
         let mut list = BTreeMap::new();
         let mut downs = BTreeMap::new();
         for &(file, text) in files {
-            let FileName { version, name, down } = FileName::parse(file)?;
+            let FileName {
+                version,
+                name,
+                down,
+            } = FileName::parse(file)?;
             let script = Script::parse(file, text)?;
             if down {
                 script.refuse_irreversible(file)?;
                 downs.insert((version, name), script);
-            } else if let Some(Migration { name: other, .. }) = list
-                .insert(version, Migration { version, name: name.clone(), up: script, down: None })
-            {
+            } else if let Some(Migration { name: other, .. }) = list.insert(
+                version,
+                Migration {
+                    version,
+                    name: name.clone(),
+                    up: script,
+                    down: None,
+                },
+            ) {
                 return Err(Error::misuse(format!(
                     "`{}` and `{}` have the same number; renumber one",
                     label(version, &other),
@@ -112,7 +124,9 @@ impl Migrations {
             let migration = list.get_mut(&version).filter(|found| found.name == name);
             attach_down(migration, script, &label(version, &name))?;
         }
-        Ok(Self { list: list.into_values().collect() })
+        Ok(Self {
+            list: list.into_values().collect(),
+        })
     }
 
     /// The set of the `.sql` files in a directory; subdirectories are not read. Blocks on the
@@ -124,20 +138,33 @@ impl Migrations {
         let directory = directory.as_ref();
         let mut files = Vec::new();
         let unreadable = |path: &Path, error| {
-            Error::new(ErrorKind::Unavailable, format!("`{}` cannot be read", path.display()))
-                .retryable(false)
-                .with_source(error)
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("`{}` cannot be read", path.display()),
+            )
+            .retryable(false)
+            .with_source(error)
         };
-        for entry in directory.read_dir().map_err(|error| unreadable(directory, error))? {
+        for entry in directory
+            .read_dir()
+            .map_err(|error| unreadable(directory, error))?
+        {
             let path = entry.map_err(|error| unreadable(directory, error))?.path();
             if path.extension().is_some_and(|extension| extension == "sql") && path.is_file() {
                 let text =
                     std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
                 files.push((name, text));
             }
         }
-        let files: Vec<_> = files.iter().map(|(name, text)| (&**name, &**text)).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, text)| (&**name, &**text))
+            .collect();
         Self::from_files(&files)
     }
 
@@ -148,7 +175,10 @@ impl Migrations {
 
     /// The migration with this number.
     pub fn get(&self, version: i32) -> Option<&Migration> {
-        let at = self.list.binary_search_by_key(&version, |one| one.version).ok()?;
+        let at = self
+            .list
+            .binary_search_by_key(&version, |one| one.version)
+            .ok()?;
         Some(&self.list[at])
     }
 
@@ -210,8 +240,14 @@ mod tests {
             ("V2__two.sql", "SELECT 2"),
         ])
         .expect("the files make sense");
-        assert_eq!(set.iter().map(Migration::label).collect::<Vec<_>>(), ["V2__two", "V10__ten"]);
-        assert_eq!(set.get(2).and_then(Migration::down).map(Script::text), Some("SELECT -2"));
+        assert_eq!(
+            set.iter().map(Migration::label).collect::<Vec<_>>(),
+            ["V2__two", "V10__ten"]
+        );
+        assert_eq!(
+            set.get(2).and_then(Migration::down).map(Script::text),
+            Some("SELECT -2")
+        );
         assert!(set.get(3).is_none());
     }
 
@@ -220,14 +256,20 @@ mod tests {
         assert!(refusal(&[("V1__a.sql", ""), ("V01__b.sql", "")]).contains("the same number"));
         assert!(refusal(&[("V1__a.down.sql", "")]).contains("no `V1__a.sql` beside it"));
         assert!(refusal(&[("V1__a.sql", ""), ("V1__b.down.sql", "")]).contains("beside it"));
-        let both = [("V1__a.sql", "-- irreversible: drops data"), ("V1__a.down.sql", "")];
+        let both = [
+            ("V1__a.sql", "-- irreversible: drops data"),
+            ("V1__a.down.sql", ""),
+        ];
         assert!(refusal(&both).contains("keep one of the two"));
     }
 
     #[test]
     fn line_ends_do_not_change_a_checksum() {
         let read = |text| Migrations::from_files(&[("V1__a.sql", text)]).expect("valid");
-        let (unix, windows) = (read("SELECT 1;\nSELECT 2;\n"), read("SELECT 1;\r\nSELECT 2;\r\n"));
+        let (unix, windows) = (
+            read("SELECT 1;\nSELECT 2;\n"),
+            read("SELECT 1;\r\nSELECT 2;\r\n"),
+        );
         assert_eq!(unix, windows);
         assert_eq!(unix.list[0].checksum(), windows.list[0].checksum());
     }

@@ -94,8 +94,15 @@ impl AppliedMigration {
             .parse()
             .map(Timestamp::truncated)
             .map_err(|_| damaged("a time that is not RFC 3339"))?;
-        let checksum = checksum.parse().map_err(|_| damaged("a checksum that is not a number"))?;
-        Ok(Self { version, name, applied_at, checksum })
+        let checksum = checksum
+            .parse()
+            .map_err(|_| damaged("a checksum that is not a number"))?;
+        Ok(Self {
+            version,
+            name,
+            applied_at,
+            checksum,
+        })
     }
 
     /// The number.
@@ -132,9 +139,10 @@ impl Rollback {
 
     /// The checksum to store with a migration's down script.
     pub fn checksum(migration: &Migration) -> Option<u64> {
-        migration.down.as_ref().map(|down| {
-            script::checksum(migration.version, &migration.name, down.text())
-        })
+        migration
+            .down
+            .as_ref()
+            .map(|down| script::checksum(migration.version, &migration.name, down.text()))
     }
 }
 
@@ -152,16 +160,22 @@ impl Migrations {
                 None => MigrationState::Pending,
             };
             let applied_at = row.map(|row| row.applied_at);
-            MigrationStatus { version: one.version, name: one.name.clone(), state, applied_at }
-        });
-        let missing = applied.iter().filter(|row| self.get(row.version).is_none()).map(|row| {
             MigrationStatus {
+                version: one.version,
+                name: one.name.clone(),
+                state,
+                applied_at,
+            }
+        });
+        let missing = applied
+            .iter()
+            .filter(|row| self.get(row.version).is_none())
+            .map(|row| MigrationStatus {
                 version: row.version,
                 name: row.name.clone(),
                 state: MigrationState::Missing,
                 applied_at: Some(row.applied_at),
-            }
-        });
+            });
         let mut all: Vec<_> = known.chain(missing).collect();
         all.sort_by_key(|status| status.version);
         all
@@ -209,7 +223,11 @@ impl Migrations {
             .into_iter()
             .map(|row| {
                 let script = self.way_back(row, stored)?;
-                Ok(Rollback { version: row.version, name: row.name.clone(), script })
+                Ok(Rollback {
+                    version: row.version,
+                    name: row.name.clone(),
+                    script,
+                })
             })
             .collect()
     }
@@ -298,14 +316,22 @@ mod tests {
         let row = |version: &i32| {
             let one = set.get(*version).expect("the version is in the set");
             let checksum = one.checksum().to_string();
-            AppliedMigration::parse(*version, one.name.clone(), "2024-05-06T07:08:09.123456789Z", &checksum)
-                .expect("a valid row")
+            AppliedMigration::parse(
+                *version,
+                one.name.clone(),
+                "2024-05-06T07:08:09.123456789Z",
+                &checksum,
+            )
+            .expect("a valid row")
         };
         versions.iter().map(row).collect()
     }
 
     fn states(set: &Migrations, applied: &[AppliedMigration]) -> Vec<(i32, MigrationState)> {
-        set.status(applied).iter().map(|line| (line.version, line.state)).collect()
+        set.status(applied)
+            .iter()
+            .map(|line| (line.version, line.state))
+            .collect()
     }
 
     #[test]
@@ -313,22 +339,39 @@ mod tests {
         use MigrationState::*;
         let old = set(&[("V1__a.sql", "1"), ("V3__c.sql", "3"), ("V4__d.sql", "4")]);
         let history = applied(&old, &[1, 3, 4]);
-        let new = set(&[("V1__a.sql", "1"), ("V2__b.sql", "2"), ("V3__c.sql", "!"), ("V5__e.sql", "5")]);
+        let new = set(&[
+            ("V1__a.sql", "1"),
+            ("V2__b.sql", "2"),
+            ("V3__c.sql", "!"),
+            ("V5__e.sql", "5"),
+        ]);
         assert_eq!(
             states(&new, &history),
-            [(1, Applied), (2, OutOfOrder), (3, Changed), (4, Missing), (5, Pending)]
+            [
+                (1, Applied),
+                (2, OutOfOrder),
+                (3, Changed),
+                (4, Missing),
+                (5, Pending)
+            ]
         );
         let error = new.pending(&history, None).expect_err("they disagree");
         assert_eq!(error.kind(), ErrorKind::Schema);
         assert!(error.to_string().contains("`V2__b.sql`"));
-        assert!(new.pending(&[], Some(9)).expect_err("no such target").is_misuse());
+        assert!(
+            new.pending(&[], Some(9))
+                .expect_err("no such target")
+                .is_misuse()
+        );
     }
 
     #[test]
     fn a_target_limits_what_is_pending() {
         let set = set(&[("V1__a.sql", "1"), ("V2__b.sql", "2"), ("V3__c.sql", "3")]);
         let labels = |target| -> Vec<_> {
-            let pending = set.pending(&applied(&set, &[1]), target).expect("they agree");
+            let pending = set
+                .pending(&applied(&set, &[1]), target)
+                .expect("they agree");
             pending.into_iter().map(Migration::version).collect()
         };
         assert_eq!(labels(None), [2, 3]);
@@ -338,7 +381,11 @@ mod tests {
 
     #[test]
     fn the_way_back_is_the_files_own_or_the_stored_one() {
-        let old = set(&[("V1__a.sql", "1"), ("V2__b.sql", "2"), ("V2__b.down.sql", "old")]);
+        let old = set(&[
+            ("V1__a.sql", "1"),
+            ("V2__b.sql", "2"),
+            ("V2__b.down.sql", "old"),
+        ]);
         let history = applied(&old, &[2]);
         let two = old.get(2).expect("it is in the set");
         let mut stored = StoredDown {
@@ -355,7 +402,10 @@ mod tests {
         let changed = set(&[("V2__b.sql", "!"), ("V2__b.down.sql", "new")]);
         assert_eq!(back(&corrected, &stored).expect("a way back"), "new");
         assert_eq!(back(&changed, &stored).expect("a way back"), "old");
-        assert_eq!(back(&Migrations::default(), &stored).expect("a way back"), "old");
+        assert_eq!(
+            back(&Migrations::default(), &stored).expect("a way back"),
+            "old"
+        );
         stored.text = Some("altered".to_owned());
         let error = back(&Migrations::default(), &stored).expect_err("it was altered");
         assert_eq!(error.kind(), ErrorKind::Corrupt);

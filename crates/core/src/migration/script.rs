@@ -29,7 +29,10 @@ pub struct Directives {
 impl Script {
     /// Reads a file's text; `file` is its name, for errors.
     pub(super) fn parse(file: &str, text: &str) -> Result<Self> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+        let text = text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(text)
+            .replace("\r\n", "\n");
         let directives = Directives::parse(file, text.lines().next().unwrap_or_default())?;
         Ok(Self { text, directives })
     }
@@ -61,7 +64,10 @@ impl Directives {
         let Some(comment) = line.strip_prefix("--").map(str::trim) else {
             return Ok(directives);
         };
-        match comment.split_once(':').map_or((comment, None), |(word, why)| (word, Some(why))) {
+        match comment
+            .split_once(':')
+            .map_or((comment, None), |(word, why)| (word, Some(why)))
+        {
             ("no-transaction", None) => directives.no_transaction = true,
             ("rebuild", None) => directives.rebuild = true,
             ("irreversible", why) => {
@@ -107,9 +113,15 @@ impl FileName {
         let (digits, name) = stem.strip_prefix('V')?.split_once("__")?;
         let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let worded = !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let version = digits.parse().ok().filter(|&version| version > 0)?;
-        (numeric && worded).then(|| Self { version, name: name.to_owned(), down })
+        (numeric && worded).then(|| Self {
+            version,
+            name: name.to_owned(),
+            down,
+        })
     }
 }
 
@@ -129,8 +141,14 @@ mod tests {
     #[test]
     fn names_are_checked() {
         let read = |file| FileName::read(file).map(|name| (name.version, name.name, name.down));
-        assert_eq!(read("V3__add_slug.sql"), Some((3, "add_slug".to_owned(), false)));
-        assert_eq!(read("V3__add_slug.down.sql"), Some((3, "add_slug".to_owned(), true)));
+        assert_eq!(
+            read("V3__add_slug.sql"),
+            Some((3, "add_slug".to_owned(), false))
+        );
+        assert_eq!(
+            read("V3__add_slug.down.sql"),
+            Some((3, "add_slug".to_owned(), true))
+        );
         let wrong = [
             "V3_add.sql",
             "V__add.sql",
