@@ -1,0 +1,43 @@
+//! The migrations of [`larder_core::models`], compiled in.
+
+use larder_core::migration::Migrations;
+
+/// The schema of the models that come with Larder, from `migrations/sqlite`.
+pub fn migrations() -> Migrations {
+    Migrations::from_files(FILES).expect("a test reads the same files")
+}
+
+macro_rules! files {
+    ($($name:literal)*) => {
+        &[$(
+            (
+                concat!($name, ".sql"),
+                include_str!(concat!("../../../../migrations/sqlite/", $name, ".sql")),
+            ),
+            (
+                concat!($name, ".down.sql"),
+                include_str!(concat!("../../../../migrations/sqlite/", $name, ".down.sql")),
+            ),
+        )*]
+    };
+}
+
+const FILES: &[(&str, &str)] = files! {
+    "V1__create_users"
+    "V2__create_posts"
+    "V3__create_comments"
+    "V4__create_tags"
+    "V5__create_favorites_and_follows"
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_directory_is_embedded() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/sqlite");
+        let found = Migrations::from_dir(directory).expect("the files are well named");
+        assert_eq!(found, migrations());
+    }
+}
