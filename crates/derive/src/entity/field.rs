@@ -110,6 +110,9 @@ impl Field {
         if let Some(name) = &parsed.column.name {
             parsed.name = name.value();
         }
+        if let Some(references) = &mut parsed.references {
+            references.model = without_self(&references.model, model);
+        }
         parsed.check(errors);
         Some(parsed)
     }
@@ -310,10 +313,10 @@ impl Parse for References {
     }
 }
 
-/// The type with `Self` written out: the table is a static, where `Self` has no meaning.
-fn without_self(ty: &Type, model: &Ident) -> Type {
-    let tokens = replace_self(ty.to_token_stream(), model);
-    syn::parse2(tokens).unwrap_or_else(|_| ty.clone())
+/// A type or path with `Self` written out: the table is a static, where `Self` has no meaning.
+fn without_self<T: ToTokens + Parse + Clone>(written: &T, model: &Ident) -> T {
+    let tokens = replace_self(written.to_token_stream(), model);
+    syn::parse2(tokens).unwrap_or_else(|_| written.clone())
 }
 
 fn replace_self(tokens: TokenStream, model: &Ident) -> TokenStream {
