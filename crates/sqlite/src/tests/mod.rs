@@ -2,7 +2,6 @@
 
 mod connection;
 mod decimal;
-mod measure;
 mod snapshots;
 mod writing;
 
