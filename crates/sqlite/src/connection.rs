@@ -7,7 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::decimal;
+use crate::{decimal, functions};
 use crate::interrupt::Interrupt;
 use crate::options::{JournalMode, Location, SqliteOptions, Synchronous};
 
@@ -92,6 +92,7 @@ impl Opener {
         let interrupt = Interrupt::install(&mut connection, self.options.busy_timeout)?;
         self.configure(&connection)?;
         decimal::register(&connection)?;
+        functions::register(&connection)?;
         rusqlite::vtab::array::load_module(&connection)?;
         Ok(Opened {
             connection,

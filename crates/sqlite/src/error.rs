@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
+use larder_core::{Error, ErrorKind, Select, Table};
 use rusqlite::ffi;
 
 /// An error of this crate before it is mapped to the one its users see.
@@ -128,4 +129,100 @@ impl From<rusqlite::Error> for EngineError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
+}
+
+/// The error a user sees, without knowing the table.
+impl From<EngineError> for Error {
+    #[cold]
+    fn from(error: EngineError) -> Self {
+        let (kind, message) = match &error {
+            EngineError::Sqlite(cause) => of_failure(failure(cause)),
+            EngineError::BatchAborted(cause) => match failure(cause) {
+                Failure::Other => (
+                    ErrorKind::Conflict,
+                    "the write was undone together with one beside it; run it again",
+                ),
+                failure => of_failure(failure),
+            },
+            EngineError::Unknown(_) => (
+                ErrorKind::Unknown,
+                "the write was running when its time was up or its commit failed: it may or may \
+                 not have been applied",
+            ),
+            EngineError::Timeout => (
+                ErrorKind::Timeout,
+                "the deadline passed while waiting for the writer, and nothing was applied; if a \
+                 transaction is open, use its handle",
+            ),
+            EngineError::QueueFull => {
+                (ErrorKind::Busy, "too many writes are waiting for the writer; try again later")
+            }
+            EngineError::Closed => (ErrorKind::Closed, "the database has been closed"),
+            EngineError::Panicked(_) => (ErrorKind::Engine, "the write panicked and was undone"),
+        };
+        Self::new(kind, message).with_source(error)
+    }
+}
+
+/// What a failure of SQLite is to a user.
+fn of_failure(failure: Failure) -> (ErrorKind, &'static str) {
+    match failure {
+        Failure::Busy => (ErrorKind::Busy, "the database is locked by somebody else; try again"),
+        Failure::Interrupted => (ErrorKind::Timeout, "the statement was stopped before its end"),
+        Failure::Unique => (ErrorKind::Unique, "a row with this value exists already"),
+        Failure::ForeignKey => (ErrorKind::Reference, "a reference refuses the change"),
+        Failure::NotNull => (ErrorKind::NotNull, "a column must have a value"),
+        Failure::Check | Failure::Constraint => (ErrorKind::Check, "a constraint refuses the row"),
+        Failure::Full => (ErrorKind::Full, "there is no room left for the database"),
+        Failure::TooBig => (ErrorKind::Invalid, "the value is larger than SQLite can keep"),
+        Failure::ReadOnly => (ErrorKind::ReadOnly, "the database can only be read"),
+        Failure::Io => (ErrorKind::Unavailable, "the disk failed to read or write the database"),
+        Failure::Corrupt => {
+            (ErrorKind::Corrupt, "the file is damaged or not a database; restore a backup")
+        }
+        Failure::CannotOpen => {
+            (ErrorKind::Unavailable, "the database file cannot be opened; check path and rights")
+        }
+        Failure::OutOfMemory => (ErrorKind::Engine, "SQLite ran out of memory"),
+        Failure::Other => (ErrorKind::Engine, "SQLite refused the statement"),
+    }
+}
+
+/// The error of a read.
+#[cold]
+pub(crate) fn of_read(error: EngineError, select: &Select) -> Error {
+    of_table(error, select.table)
+}
+
+/// The error of a write that violated no constraint.
+#[cold]
+pub(crate) fn of_write(error: EngineError, table: &'static Table) -> Error {
+    of_table(error, table)
+}
+
+/// Names the table, and tells a statement that does not fit the database's schema from others:
+/// SQLite gives its general code for it, while preparing.
+fn of_table(error: EngineError, table: &'static Table) -> Error {
+    let unprepared = matches!(
+        &error,
+        EngineError::Sqlite(rusqlite::Error::SqlInputError { .. })
+    );
+    let overflow = matches!(
+        &error,
+        EngineError::Sqlite(cause) if cause.sqlite_error_code() == Some(ErrorCode::Unknown)
+    );
+    if unprepared {
+        return Error::new(
+            ErrorKind::Schema,
+            "the table or one of the model's columns is missing: have the migrations been run?",
+        )
+        .with_table(table.name)
+        .with_source(error);
+    }
+    if overflow {
+        return Error::new(ErrorKind::Engine, "SQLite could not compute the result: integer overflow?")
+            .with_table(table.name)
+            .with_source(error);
+    }
+    Error::from(error).with_table(table.name)
 }

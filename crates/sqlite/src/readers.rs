@@ -349,6 +349,12 @@ impl Lent<'_> {
         Ok(reader.parking.connection())
     }
 
+    /// The connection as [`fresh`](Self::fresh) or [`plain`](Self::plain) left it.
+    pub(crate) fn connection(&self) -> &Connection {
+        let reader = self.guard.as_ref();
+        reader.expect("a slot is lent only with its reader").parking.connection()
+    }
+
     /// What its statements may do.
     pub(crate) fn interrupt(&self) -> &Interrupt {
         let reader = self.guard.as_ref();

@@ -64,6 +64,15 @@ impl WriteConnection {
         &self.connection
     }
 
+    pub(crate) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// What its statements may do.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
     /// Whether the database has a write-ahead log.
     pub(crate) fn is_wal(&self) -> bool {
         self.is_wal

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::error::EngineError;
-use crate::interrupt::Patience;
+use crate::interrupt::{Interrupt, Patience};
 use crate::write_batch::{Batch, Cost, JobOptions, Queued, Request, Waited};
 use crate::write_connection::WriteConnection;
 
@@ -33,8 +33,11 @@ const BATCH_MAX: usize = 256;
 /// How many batches a blocking thread runs before it lets someone else lead.
 const ROUNDS_MAX: usize = 1_000;
 
-/// A leader without company looks for some once in this many batches.
+/// A leader looks for one job more than the last time once in this many batches.
 const PROBE_EVERY: u32 = 16;
+
+/// How often a leader lets other tasks run before it starts.
+const YIELDS_MAX: usize = 3;
 
 /// The longest a blocking thread waits for further jobs before it gives up the lead.
 const LINGER_MAX: Duration = Duration::from_micros(200);
@@ -71,25 +74,25 @@ struct Line {
     pace: Pace,
 }
 
-/// Decides whether a leader lets other tasks run before it starts, so that they can join it.
+/// Decides for how many jobs a leader lets other tasks run before it starts.
 #[derive(Debug, Default)]
 struct Pace {
-    company: u32,
+    last: usize,
     batches: u32,
 }
 
 impl Pace {
     fn note(&mut self, batch: usize) {
         self.batches = self.batches.wrapping_add(1);
-        self.company = if batch > 1 {
-            4
-        } else {
-            self.company.saturating_sub(1)
-        };
+        self.last = batch;
     }
 
-    fn expects_company(&self) -> bool {
-        self.company > 0 || self.batches % PROBE_EVERY == PROBE_EVERY - 1
+    fn expected(&self) -> usize {
+        if self.batches % PROBE_EVERY == PROBE_EVERY - 1 {
+            self.last + 1
+        } else {
+            self.last
+        }
     }
 }
 
@@ -237,6 +240,21 @@ impl Shared {
         Ok(Lease(Some(guard)))
     }
 
+    /// Lets every task that is ready to write join the batch, if some are to be expected: until
+    /// as many have come as the last time, or no more come.
+    async fn let_others_join(&self) {
+        for _ in 0..YIELDS_MAX {
+            let (waiting, expected) = {
+                let line = self.line();
+                (line.queue.len(), line.pace.expected())
+            };
+            if waiting >= expected {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn next_batch(&self) -> Vec<Arc<dyn Queued>> {
         let mut line = self.line();
         let length = line.queue.len().min(BATCH_MAX);
@@ -293,10 +311,8 @@ impl Lead {
     /// Gets the connection and sees to it that a batch is run, here or on a blocking thread.
     async fn run(self, deadline: Option<Instant>) -> Result<(), EngineError> {
         let mut lease = self.shared.lease(deadline).await?;
-        let expects_company = self.shared.line().pace.expects_company();
-        if expects_company && self.shared.inline {
-            // Lets every task that is ready to write join the batch.
-            tokio::task::yield_now().await;
+        if self.shared.inline {
+            self.shared.let_others_join().await;
         }
         let batch = self.shared.next_batch();
         let short = batch.iter().all(|request| request.cost() == Cost::Inline);
@@ -401,15 +417,27 @@ impl OwnedWriter {
     pub(crate) fn arm(&mut self, patience: Patience) {
         self.0.connection().arm(patience);
     }
+
+    /// What its statements may do.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        self.held().interrupt()
+    }
+
+    /// The connection, for work that needs it for itself.
+    pub(crate) fn connection_mut(&mut self) -> &mut Connection {
+        self.0.connection().connection_mut()
+    }
+
+    fn held(&self) -> &WriteConnection {
+        let guard = self.0.0.as_ref().and_then(|guard| guard.as_ref());
+        guard.expect("checked when leased, and taken only by who holds the lock")
+    }
 }
 
 impl Deref for OwnedWriter {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        let guard = self.0.0.as_ref().and_then(|guard| guard.as_ref());
-        guard
-            .expect("checked when leased, and taken only by drop")
-            .connection()
+        self.held().connection()
     }
 }

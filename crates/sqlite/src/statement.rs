@@ -1,0 +1,51 @@
+//! From a query to a prepared statement: SQL text is rendered once per shape and thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use larder_core::{Select, Write};
+use larder_sql::{Dialect, Shape, Statement, render_select, render_write};
+use rustc_hash::FxHashMap;
+
+/// How many texts a thread keeps; at the limit it starts anew.
+const TEXTS_MAX: usize = 1_024;
+
+#[derive(Default)]
+struct Texts {
+    shape: Shape,
+    by_shape: FxHashMap<Box<[u8]>, Rc<Statement>>,
+}
+
+thread_local! {
+    /// The texts depend on static tables only, so one cache per thread serves every database,
+    /// without a lock.
+    static TEXTS: RefCell<Texts> = RefCell::default();
+}
+
+/// The statement of a read.
+pub(crate) fn of_select(select: &Select) -> Rc<Statement> {
+    find(|shape| shape.of_select(select), || render_select(Dialect::Sqlite, select))
+}
+
+/// The statement of a write for so many of its rows.
+pub(crate) fn of_write(write: &Write, rows: usize) -> Rc<Statement> {
+    find(|shape| shape.of_write(write, rows), || render_write(Dialect::Sqlite, write, rows))
+}
+
+fn find(
+    shape: impl for<'s> FnOnce(&'s mut Shape) -> &'s [u8],
+    render: impl FnOnce() -> Statement,
+) -> Rc<Statement> {
+    TEXTS.with_borrow_mut(|texts| {
+        let bytes = shape(&mut texts.shape);
+        if let Some(found) = texts.by_shape.get(bytes) {
+            return Rc::clone(found);
+        }
+        let statement = Rc::new(render());
+        if texts.by_shape.len() >= TEXTS_MAX {
+            texts.by_shape.clear();
+        }
+        texts.by_shape.insert(bytes.into(), Rc::clone(&statement));
+        statement
+    })
+}

@@ -1,0 +1,127 @@
+//! [`Sqlite`]: the store.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use larder_core::{
+    Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
+};
+
+use crate::database::{self, Database, off_task};
+use crate::options::SqliteOptions;
+use crate::read::{self, Inline};
+use crate::{transaction, write};
+
+/// A SQLite database: one writer, several readers, no thread in between for short work.
+///
+/// Point reads and bounded ranges run on the calling task within a budget of steps; everything
+/// longer runs on a blocking thread. Writes of many tasks share transactions, each all or nothing
+/// by itself; none is acknowledged before its commit. Cheap to clone; needs a tokio runtime with
+/// time enabled.
+///
+/// ```
+/// use larder_core::{Db, models::{self, NewTag, Tag}};
+/// use larder_sqlite::Sqlite;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+/// let sqlite = Sqlite::in_memory().await?;
+/// sqlite.create_tables(&models::tables()).await?;
+/// let db = Db::new(sqlite);
+/// db.insert(NewTag::new("rust")).await?;
+/// assert_eq!(db.query::<Tag>().count().await?, 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Sqlite {
+    database: Arc<Database>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("options", self.database.options()).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    /// Opens the database file at `path` in the production profile, creating it if need be.
+    ///
+    /// # Errors
+    /// `Unavailable` if it cannot be opened, `Corrupt` if it is no database, `Busy` if it stays
+    /// locked.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(SqliteOptions::new(path)).await
+    }
+
+    /// Opens a fresh database in memory; it is gone when the last handle is.
+    ///
+    /// It has no write-ahead log: a read outside of an open writing transaction waits for its
+    /// end.
+    pub async fn in_memory() -> Result<Self> {
+        Self::open_with(SqliteOptions::in_memory()).await
+    }
+
+    /// Opens a database with these options.
+    pub async fn open_with(options: SqliteOptions) -> Result<Self> {
+        let database = off_task(move || Ok(Database::open(options)?)).await?;
+        Ok(Self { database: Arc::new(database) })
+    }
+
+    /// Creates the tables of models, with their keys, references and indexes, all or none. For
+    /// tests and first steps; a service runs migrations.
+    pub async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        self.database.create_tables(tables).await
+    }
+
+    /// Copies the whole database into a new file at `path`, consistent as of one moment, while
+    /// others go on reading and writing. The copy is checked, and appears under its name only
+    /// when it is whole.
+    ///
+    /// # Errors
+    /// `Misuse` if the file exists; `Full` or `Unavailable` from the disk; `Corrupt` if the copy
+    /// does not pass SQLite's integrity check.
+    pub async fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
+        let target = path.as_ref().to_owned();
+        self.database.with_reader(move |source| database::back_up(source, &target)).await
+    }
+}
+
+#[async_trait]
+impl Storage for Sqlite {
+    fn capabilities(&self) -> &Capabilities {
+        self.database.capabilities()
+    }
+
+    async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
+        if read::is_short(&query, &rows)
+            && self.database.read_inline(&query, &mut rows)? == Inline::Done
+        {
+            return Ok(rows);
+        }
+        self.database.read_blocking(query, rows).await
+    }
+
+    async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
+        let options = write::job_options(&write);
+        let job = self.database.writer().submit(options, move |connection| {
+            let written = write::run(connection, &write, &mut rows)?;
+            Ok((written, rows))
+        });
+        job.await
+    }
+
+    async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
+        Ok(Box::new(transaction::begin(&self.database, options).await?))
+    }
+
+    async fn explain(&self, query: Select) -> Result<String> {
+        self.database
+            .with_reader(move |connection| database::explain(connection, &query))
+            .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.database.close().await
+    }
+}
