@@ -222,16 +222,15 @@ impl Shared {
 
     /// Waits for the connection until `deadline`.
     async fn lease(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Lease, EngineError> {
-        let guard = match Arc::clone(&self.connection).try_lock_owned() {
-            Ok(guard) => guard,
-            Err(_) => {
-                let lock = Arc::clone(&self.connection).lock_owned();
-                match deadline {
-                    None => lock.await,
-                    Some(deadline) => tokio::time::timeout_at(deadline.into(), lock)
-                        .await
-                        .map_err(|_| EngineError::Timeout)?,
-                }
+        let guard = if let Ok(guard) = Arc::clone(&self.connection).try_lock_owned() {
+            guard
+        } else {
+            let lock = Arc::clone(&self.connection).lock_owned();
+            match deadline {
+                None => lock.await,
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), lock)
+                    .await
+                    .map_err(|_| EngineError::Timeout)?,
             }
         };
         if guard.is_none() {
@@ -318,10 +317,7 @@ impl Lead {
         let short = batch.iter().all(|request| request.cost() == Cost::Inline);
         let batch = Batch::new(batch);
         let left = if self.shared.inline && short {
-            match batch.run(lease.connection(), Patience::None) {
-                Ok(()) => None,
-                Err(batch) => Some(batch),
-            }
+            batch.run(lease.connection(), Patience::None).err()
         } else {
             Some(batch)
         };

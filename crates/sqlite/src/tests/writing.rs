@@ -19,8 +19,8 @@ const BLOCKING: JobOptions = JobOptions {
     ..MANY
 };
 
-fn soon(milliseconds: u64) -> Option<Instant> {
-    Some(Instant::now() + Duration::from_millis(milliseconds))
+fn soon(milliseconds: u64) -> Instant {
+    Instant::now() + Duration::from_millis(milliseconds)
 }
 
 fn profiles() -> [fn(SqliteOptions) -> SqliteOptions; 2] {
@@ -195,7 +195,7 @@ async fn a_deadline_in_the_queue_is_a_timeout_and_applies_nothing() {
     let rig = Arc::new(Rig::new());
     let held = rig.writer.exclusive(None).await.unwrap();
     let late = JobOptions {
-        deadline: soon(20),
+        deadline: Some(soon(20)),
         ..INLINE
     };
     let waiting: Vec<_> = (0..3)
@@ -209,7 +209,7 @@ async fn a_deadline_in_the_queue_is_a_timeout_and_applies_nothing() {
     for task in waiting {
         assert!(matches!(task.await.unwrap(), Err(EngineError::Timeout)));
     }
-    let refused = rig.writer.exclusive(soon(10)).await;
+    let refused = rig.writer.exclusive(Some(soon(10))).await;
     assert!(matches!(refused, Err(EngineError::Timeout)));
     drop(held);
     rig.insert("after").await.unwrap();
@@ -220,7 +220,7 @@ async fn a_deadline_in_the_queue_is_a_timeout_and_applies_nothing() {
 async fn a_deadline_in_a_running_job_leaves_the_outcome_unknown() {
     let rig = Rig::new();
     let options = JobOptions {
-        deadline: soon(30),
+        deadline: Some(soon(30)),
         ..BLOCKING
     };
     let slow: Result<i64> = rig
@@ -241,7 +241,7 @@ async fn waiting_for_another_process_ends_with_the_deadline() {
     let other = Connection::open(rig.path()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let options = JobOptions {
-        deadline: soon(50),
+        deadline: Some(soon(50)),
         ..INLINE
     };
     let refused = rig.writer.submit(options, |c| insert_row(c, "x")).await;
@@ -308,7 +308,7 @@ async fn transactions_and_jobs_take_turns() {
             })
             .collect();
         for n in 0..50 {
-            let held = rig.writer.exclusive(soon(5_000)).await.unwrap();
+            let held = rig.writer.exclusive(Some(soon(5_000))).await.unwrap();
             held.execute_batch("BEGIN IMMEDIATE").unwrap();
             insert_row(&held, &format!("transaction {n}")).unwrap();
             tokio::task::yield_now().await;
