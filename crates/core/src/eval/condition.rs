@@ -200,7 +200,9 @@ pub(super) fn aggregates(filter: &Filter, found: &mut Vec<Expr>) {
             found.push(*left);
         }
         Filter::And(filters) | Filter::Or(filters) => {
-            filters.iter().for_each(|filter| aggregates(filter, found));
+            for filter in filters {
+                aggregates(filter, found);
+            }
         }
         Filter::Not(inner) => aggregates(inner, found),
         _ => {}
@@ -211,9 +213,9 @@ pub(super) fn aggregates(filter: &Filter, found: &mut Vec<Expr>) {
 pub fn filter_tables(filter: &Filter, found: &mut Vec<&'static Table>) {
     match filter {
         Filter::And(filters) | Filter::Or(filters) => {
-            filters
-                .iter()
-                .for_each(|filter| filter_tables(filter, found));
+            for filter in filters {
+                filter_tables(filter, found);
+            }
         }
         Filter::Not(inner) => filter_tables(inner, found),
         Filter::Related(related) => {

@@ -21,6 +21,7 @@ mod transaction;
 mod work;
 mod write;
 
+use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -128,9 +129,10 @@ impl Storage for Memory {
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
         self.shared.capabilities.check_tx(&options)?;
-        let permit = match options.read_only {
-            true => None,
-            false => Some(self.shared.permit(options.deadline).await?),
+        let permit = if options.read_only {
+            None
+        } else {
+            Some(self.shared.permit(options.deadline).await?)
         };
         let state = self.shared.view()?.state.clone();
         Ok(Box::new(MemoryTransaction::new(
@@ -207,10 +209,10 @@ impl Shared {
     }
 }
 
-fn answer_all(
-    state: &State,
-    queries: Vec<(Select, Rows)>,
-) -> Result<(Vec<(Names, Vec<Stored>)>, Vec<Rows>)> {
+/// The rows of a read and what their positions are called.
+type Answer = (Names, Vec<Stored>);
+
+fn answer_all(state: &State, queries: Vec<(Select, Rows)>) -> Result<(Vec<Answer>, Vec<Rows>)> {
     let mut answers = Vec::with_capacity(queries.len());
     let mut receivers = Vec::with_capacity(queries.len());
     for (query, rows) in queries {
@@ -220,10 +222,7 @@ fn answer_all(
     Ok((answers, receivers))
 }
 
-async fn deliver_all(
-    answers: Vec<(Names, Vec<Stored>)>,
-    receivers: Vec<Rows>,
-) -> Result<Vec<Rows>> {
+async fn deliver_all(answers: Vec<Answer>, receivers: Vec<Rows>) -> Result<Vec<Rows>> {
     let mut delivered = Vec::with_capacity(receivers.len());
     for ((names, answer), rows) in answers.into_iter().zip(receivers) {
         delivered.push(deliver(names, answer, rows).await?);
@@ -243,7 +242,8 @@ fn explain(state: &State, query: &Select) -> Result<String> {
         Access::Scan => format!("scan: all {} rows of `{table}`", state.len(query.table)),
     };
     if let Some(link) = &query.link {
-        text += &format!(", those of {} parents", link.parents.len());
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", those of {} parents", link.parents.len());
     }
     let steps = [
         (!matches!(query.filter, Filter::All), "filtered"),

@@ -9,8 +9,8 @@ fn new_user(email: &'static str) -> WriteOp {
     insert(&USERS, &[1], vec![text(email)])
 }
 
-fn soon() -> Option<Instant> {
-    Some(Instant::now() + Duration::from_millis(20))
+fn soon() -> Instant {
+    Instant::now() + Duration::from_millis(20)
 }
 
 #[tokio::test]
@@ -75,14 +75,14 @@ async fn a_second_writer_waits_until_its_deadline() {
     let store = seeded().await;
     let tx = store.begin(TxOptions::new()).await.expect("begins");
     let mut write = Write::new(new_user("c"));
-    write.deadline = soon();
+    write.deadline = Some(soon());
     let error = store.write(write, Rows::discard()).await.expect_err("busy");
     assert!(
         error.is_timeout() && error.to_string().contains("another transaction"),
         "{error}"
     );
     let mut options = TxOptions::new();
-    options.deadline = soon();
+    options.deadline = Some(soon());
     assert!(store.begin(options).await.expect_err("busy").is_timeout());
 
     let waiting = tokio::spawn({

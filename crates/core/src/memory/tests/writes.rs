@@ -185,27 +185,32 @@ async fn a_key_that_is_referred_to_stays() {
     assert_eq!(ids(&store, &USERS).await, [1, 7]);
 }
 
-fn on(target: usize, action: ConflictAction) -> Option<OnConflict> {
-    Some(OnConflict {
+fn on(target: usize, action: ConflictAction) -> OnConflict {
+    OnConflict {
         target: vec![target],
         action,
-    })
+    }
 }
 
 #[tokio::test]
 async fn an_ignored_row_is_neither_counted_nor_returned() {
     let store = seeded().await;
     let values = vec![text("a"), text("c")];
-    let op = insert_or(&USERS, &[1], values, on(1, ConflictAction::Ignore));
+    let op = insert_or(&USERS, &[1], values, Some(on(1, ConflictAction::Ignore)));
     assert_eq!(
         returning(&store, op).await.expect("ok"),
         (Written::rows(1), vec![4])
     );
     // Only the target is ignored.
     let values = vec![int(1), text("new"), int(9), text("a")];
-    let op = insert_or(&USERS, &[0, 1], values, on(0, ConflictAction::Ignore));
+    let op = insert_or(&USERS, &[0, 1], values, Some(on(0, ConflictAction::Ignore)));
     assert_eq!(about(&refused(&store, op).await).3, Some("users_email_key"));
-    let op = insert_or(&USERS, &[1], vec![text("z")], on(3, ConflictAction::Ignore));
+    let op = insert_or(
+        &USERS,
+        &[1],
+        vec![text("z")],
+        Some(on(3, ConflictAction::Ignore)),
+    );
     assert_eq!(refused(&store, op).await.kind(), ErrorKind::Misuse);
 }
 
@@ -218,13 +223,13 @@ async fn an_upsert_updates_the_row_that_has_the_key() {
             &USERS,
             &[1, 2, 3],
             values,
-            on(
+            Some(on(
                 1,
                 ConflictAction::Update {
                     columns: vec![2],
                     set,
                 },
-            ),
+            )),
         )
     };
     run(
@@ -471,7 +476,7 @@ async fn reads_by_keys_and_references_find_what_a_scan_finds() {
             .read(select, Rows::collect(first))
             .await
             .expect("reads");
-        rows.into_vec().expect("its own rows")
+        rows.into_vec::<i64>().expect("its own rows")
     };
     assert_eq!(
         posts(Filter::in_values(0, vec![int(3), int(1), int(8)])).await,
