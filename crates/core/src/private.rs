@@ -13,7 +13,14 @@ pub use crate::schema::{
 pub use crate::types::ColumnType;
 pub use crate::value::{Kind, Value, ValueRef};
 
+/// Fails the build with the message unless the condition holds.
+#[track_caller]
+pub const fn must(condition: bool, message: &'static str) {
+    assert!(condition, "{}", message);
+}
+
 /// Fails the build when a constant default cannot be stored in a column of this kind.
+#[track_caller]
 pub const fn assert_default_fits(kind: Kind, default: &DefaultValue) {
     match (kind, default) {
         (Kind::Bool, DefaultValue::Bool(_))
@@ -49,6 +56,7 @@ pub const fn assert_default_fits(kind: Kind, default: &DefaultValue) {
 const OUT_OF_RANGE: &str = "the default is out of the range of the column's type";
 
 /// Fails the build when a loading plan takes a nullable reference for granted.
+#[track_caller]
 pub const fn assert_reference_set(table: &Table, column: usize) {
     assert!(
         !table.columns[column].nullable,

@@ -138,6 +138,7 @@ const fn is(slot: Option<usize>, at: usize) -> bool {
 ///
 /// Called by `#[derive(Insert)]` in a constant; the message is the column's own.
 #[doc(hidden)]
+#[track_caller] // the compiler then shows the struct and nothing of this
 pub const fn assert_insert_covers(table: &'static Table, columns: &[usize]) {
     let mut at = 0;
     while at < table.columns.len() {

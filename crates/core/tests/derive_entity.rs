@@ -9,7 +9,11 @@ use larder_core::{
 
 /// Everything that the seed models do not use.
 #[derive(Entity, Clone, Debug, PartialEq)]
-#[entity(table = "odds", unique(r#type, label), index(name = "by_label", label, r#type))]
+#[entity(
+    table = "odds",
+    unique(r#type, label),
+    index[name = "by_label", label, r#type]
+)]
 struct Odd {
     #[key]
     id: i64,
@@ -35,9 +39,15 @@ fn names(table: &Table, columns: &[usize]) -> Vec<&'static str> {
 #[test]
 fn the_table_says_what_the_struct_says() {
     let table = Post::TABLE;
-    assert_eq!((table.name, names(table, table.key), table.auto_key), ("posts", vec!["id"], true));
-    let columns: Vec<_> =
-        table.columns.iter().map(|c| (c.name, c.kind, c.nullable, c.max_len)).collect();
+    assert_eq!(
+        (table.name, names(table, table.key), table.auto_key),
+        ("posts", vec!["id"], true)
+    );
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|c| (c.name, c.kind, c.nullable, c.max_len))
+        .collect();
     assert_eq!(
         columns,
         [
@@ -51,7 +61,10 @@ fn the_table_says_what_the_struct_says() {
             ("updated_at", Kind::Timestamp, true, None),
         ]
     );
-    assert_eq!((table.created_at, table.updated_at, table.version), (Some(6), Some(7), None));
+    assert_eq!(
+        (table.created_at, table.updated_at, table.version),
+        (Some(6), Some(7), None)
+    );
     assert_eq!(table.columns[5].default, Some(DefaultValue::Text("draft")));
     let author = table.columns[1].references.as_ref().expect("a reference");
     assert!(std::ptr::eq((author.table)(), User::TABLE));
@@ -61,9 +74,15 @@ fn the_table_says_what_the_struct_says() {
 #[test]
 fn indexes_and_constraints_have_names() {
     let named = |indexes: &'static [larder_core::Index], table| -> Vec<_> {
-        indexes.iter().map(|index| (index.name, names(table, index.columns))).collect()
+        indexes
+            .iter()
+            .map(|index| (index.name, names(table, index.columns)))
+            .collect()
     };
-    assert_eq!(named(Post::TABLE.uniques, Post::TABLE), [("posts_slug_key", vec!["slug"])]);
+    assert_eq!(
+        named(Post::TABLE.uniques, Post::TABLE),
+        [("posts_slug_key", vec!["slug"])]
+    );
     assert_eq!(
         named(Post::TABLE.indexes, Post::TABLE),
         [
@@ -73,9 +92,15 @@ fn indexes_and_constraints_have_names() {
     );
     assert_eq!(
         named(Odd::TABLE.uniques, Odd::TABLE),
-        [("odd_codes", vec!["code"]), ("odds_type_the label_key", vec!["type", "the label"])]
+        [
+            ("odd_codes", vec!["code"]),
+            ("odds_type_the label_key", vec!["type", "the label"])
+        ]
     );
-    assert_eq!(named(Odd::TABLE.indexes, Odd::TABLE), [("by_label", vec!["the label", "type"])]);
+    assert_eq!(
+        named(Odd::TABLE.indexes, Odd::TABLE),
+        [("by_label", vec!["the label", "type"])]
+    );
     let unique = Odd::UNIQUE_TYPE_LABEL.def().expect("a constraint");
     assert_eq!(unique.name, "odds_type_the label_key");
     assert!(Odd::KEY.def().is_none());
@@ -83,14 +108,25 @@ fn indexes_and_constraints_have_names() {
 
 #[test]
 fn defaults_and_the_rest_are_as_written() {
-    let defaults: Vec<_> = Odd::TABLE.columns.iter().filter_map(|column| column.default).collect();
+    let defaults: Vec<_> = Odd::TABLE
+        .columns
+        .iter()
+        .filter_map(|column| column.default)
+        .collect();
     assert_eq!(
         defaults,
-        [DefaultValue::Text("none"), DefaultValue::Int(-5), DefaultValue::Float(-0.5)]
+        [
+            DefaultValue::Text("none"),
+            DefaultValue::Int(-5),
+            DefaultValue::Float(-0.5)
+        ]
     );
     assert_eq!(Odd::TABLE.version, Some(7));
     assert!(!Odd::TABLE.auto_key);
-    let parent = Odd::TABLE.columns[6].references.as_ref().expect("a reference");
+    let parent = Odd::TABLE.columns[6]
+        .references
+        .as_ref()
+        .expect("a reference");
     assert!((parent.table)().is(Odd::TABLE));
     assert_eq!(parent.on_delete, OnDelete::SetNull);
     assert_eq!(Odd::TYPE.name(), "type");
@@ -113,9 +149,15 @@ fn a_row_becomes_the_struct_and_back() -> Result<()> {
     assert_eq!(Odd::from_row(&OwnedRow::new(&values))?, odd);
     assert_eq!(odd.key(), 1);
 
-    let tag = PostTag { post_id: Id::new(1), tag_id: Id::new(2) };
+    let tag = PostTag {
+        post_id: Id::new(1),
+        tag_id: Id::new(2),
+    };
     assert_eq!(tag.key(), (Id::new(1), Id::new(2)));
-    assert_eq!(names(PostTag::TABLE, PostTag::TABLE.key), ["post_id", "tag_id"]);
+    assert_eq!(
+        names(PostTag::TABLE, PostTag::TABLE.key),
+        ["post_id", "tag_id"]
+    );
     Ok(())
 }
 
@@ -132,7 +174,10 @@ fn a_value_that_cannot_be_stored_is_blamed_on_its_column() {
         version: 1,
     };
     let error = Entity::into_values(odd).expect_err("a NUL");
-    assert_eq!((error.table(), error.column()), (Some("odds"), Some("type")));
+    assert_eq!(
+        (error.table(), error.column()),
+        (Some("odds"), Some("type"))
+    );
 }
 
 #[test]
@@ -156,7 +201,12 @@ struct ShortPost {
 fn an_insert_struct_brings_its_columns_in_its_own_order() -> Result<()> {
     assert_eq!(<ShortPost as Insert>::COLUMNS, [3, 4, 2, 1]);
     let mut values = Vec::new();
-    let post = ShortPost { title: "On", text: "..", slug: "on".into(), author_id: Id::new(9) };
+    let post = ShortPost {
+        title: "On",
+        text: "..",
+        slug: "on".into(),
+        author_id: Id::new(9),
+    };
     post.into_values(&mut values)?;
     let text = |text: &'static str| Value::Text(text.into());
     assert_eq!(values, [text("On"), text(".."), text("on"), Value::Int(9)]);
@@ -168,10 +218,16 @@ fn a_patch_holds_only_what_changes() -> Result<()> {
     let mut changes = Changes::default();
     PostPatch::default().into_changes(&mut changes)?;
     assert!(changes.is_empty());
-    let patch = PostPatch { status: Some(PostStatus::Archived), ..PostPatch::default() };
+    let patch = PostPatch {
+        status: Some(PostStatus::Archived),
+        ..PostPatch::default()
+    };
     patch.into_changes(&mut changes)?;
     let shown = format!("{changes:?}");
-    assert!(shown.contains("archived") && !shown.contains("title"), "{shown}");
+    assert!(
+        shown.contains("archived") && !shown.contains("title"),
+        "{shown}"
+    );
     Ok(())
 }
 
@@ -207,10 +263,22 @@ fn models_can_live_in_a_function() {
 
     assert_eq!(inner::Local::NAME.index(), 1);
     assert_eq!(<inner::NewLocal as Insert>::COLUMNS, [1]);
-    let _ = inner::NewLocal { name: String::new() };
+    let _ = inner::NewLocal {
+        name: String::new(),
+    };
     assert_eq!(Home::TABLE.columns[0].kind, Kind::Uuid);
-    let home = Home { id: uuid::Uuid::nil(), local_id: Id::new(1), at: None };
+    let home = Home {
+        id: uuid::Uuid::nil(),
+        local_id: Id::new(1),
+        at: None,
+    };
     assert_eq!(home.key(), uuid::Uuid::nil());
-    assert!((Home::TABLE.columns[1].references.as_ref().expect("a reference").table)()
-        .is(inner::Local::TABLE));
+    assert!(
+        (Home::TABLE.columns[1]
+            .references
+            .as_ref()
+            .expect("a reference")
+            .table)()
+        .is(inner::Local::TABLE)
+    );
 }

@@ -45,10 +45,18 @@ struct UserName {
 
 async fn filled() -> Result<(Db, Id<User>)> {
     let db = Db::new(Memory::new());
-    let ada = db.insert(NewUser::without_password("ada@example.com", "Ada")?).await?.id;
-    db.insert(NewUser::without_password("bob@example.com", "Bob")?).await?;
+    let ada = db
+        .insert(NewUser::without_password("ada@example.com", "Ada")?)
+        .await?
+        .id;
+    db.insert(NewUser::without_password("bob@example.com", "Bob")?)
+        .await?;
     for (at, title) in ["B", "A", "C", "draft"].into_iter().enumerate() {
-        let status = if at == 3 { PostStatus::Draft } else { PostStatus::Published };
+        let status = if at == 3 {
+            PostStatus::Draft
+        } else {
+            PostStatus::Published
+        };
         let post = NewPost {
             author_id: ada,
             slug: title.to_lowercase(),
@@ -59,10 +67,24 @@ async fn filled() -> Result<(Db, Id<User>)> {
         let post = db.insert(post).await?.id;
         for word in ["first", "second"] {
             let content = format!("{word} on {title}");
-            db.insert(NewComment { post_id: post, author_id: ada, content }).await?;
+            db.insert(NewComment {
+                post_id: post,
+                author_id: ada,
+                content,
+            })
+            .await?;
         }
-        let tag = db.insert(NewTag { name: format!("tag {title}") }).await?.id;
-        db.insert(PostTag { post_id: post, tag_id: tag }).await?;
+        let tag = db
+            .insert(NewTag {
+                name: format!("tag {title}"),
+            })
+            .await?
+            .id;
+        db.insert(PostTag {
+            post_id: post,
+            tag_id: tag,
+        })
+        .await?;
     }
     Ok((db, ada))
 }
@@ -70,17 +92,46 @@ async fn filled() -> Result<(Db, Id<User>)> {
 #[tokio::test]
 async fn a_plan_brings_its_relations() -> Result<()> {
     let (db, ada) = filled().await?;
-    let users = db.query::<User>().order(User::ID.asc()).load::<UserPage>().await?;
-    let [first, second] = users.as_slice() else { panic!("two users: {users:?}") };
-    assert_eq!((first.id, first.called.as_str(), first.post_count), (ada, "Ada", 3));
-    let titles: Vec<_> = first.posts.iter().map(|page| page.post.title.as_str()).collect();
+    let users = db
+        .query::<User>()
+        .order(User::ID.asc())
+        .load::<UserPage>()
+        .await?;
+    let [first, second] = users.as_slice() else {
+        panic!("two users: {users:?}")
+    };
+    assert_eq!(
+        (first.id, first.called.as_str(), first.post_count),
+        (ada, "Ada", 3)
+    );
+    let titles: Vec<_> = first
+        .posts
+        .iter()
+        .map(|page| page.post.title.as_str())
+        .collect();
     assert_eq!(titles, ["C", "B"]);
-    assert_eq!(first.last_post.as_ref().map(|post| post.title.as_str()), Some("draft"));
+    assert_eq!(
+        first.last_post.as_ref().map(|post| post.title.as_str()),
+        Some("draft")
+    );
     let page = &first.posts[0];
-    assert_eq!((page.author.name.as_str(), page.post.author_id), ("Ada", ada));
-    let comments: Vec<_> = page.comments.iter().map(|one| one.content.as_str()).collect();
+    assert_eq!(
+        (page.author.name.as_str(), page.post.author_id),
+        ("Ada", ada)
+    );
+    let comments: Vec<_> = page
+        .comments
+        .iter()
+        .map(|one| one.content.as_str())
+        .collect();
     assert_eq!(comments, ["second on C", "first on C"]);
-    assert_eq!(page.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["tag C"]);
+    assert_eq!(
+        page.tags
+            .iter()
+            .map(|tag| tag.name.as_str())
+            .collect::<Vec<_>>(),
+        ["tag C"]
+    );
 
     assert_eq!((second.called.as_str(), second.post_count), ("Bob", 0));
     assert!(second.posts.is_empty() && second.last_post.is_none());
@@ -117,23 +168,39 @@ async fn a_plan_may_contain_itself() -> Result<()> {
     for (id, parent_id) in [(1, None), (2, Some(1)), (3, Some(1)), (4, Some(3))] {
         db.insert(Node { id, parent_id }).await?;
     }
-    let root = db.query::<Node>().by_key(1).load::<Tree>().await?.expect("inserted");
-    assert_eq!(root.children.iter().map(|child| child.id).collect::<Vec<_>>(), [2, 3]);
+    let root = db
+        .query::<Node>()
+        .by_key(1)
+        .load::<Tree>()
+        .await?
+        .expect("inserted");
+    assert_eq!(
+        root.children
+            .iter()
+            .map(|child| child.id)
+            .collect::<Vec<_>>(),
+        [2, 3]
+    );
     assert_eq!(root.children[1].children[0].id, 4);
     assert!(root.parent.is_none() && root.children[1].last_child.is_some());
     assert_eq!(root.last_child.map(|node| node.id), Some(3));
     let leaf = &root.children[1].children[0];
     assert_eq!(leaf.parent.as_ref().map(|node| node.id), Some(3));
-    assert_eq!(leaf.parent_above_one.as_ref().map(|node| node.parent_id), Some(Some(1)));
+    assert_eq!(
+        leaf.parent_above_one.as_ref().map(|node| node.parent_id),
+        Some(Some(1))
+    );
     assert!(root.children[0].parent_above_one.is_none());
     Ok(())
 }
 
-
 #[test]
 fn columns_are_those_of_the_fields_and_links() {
     assert_eq!(UserName::columns(), [User::NAME.index()]);
-    assert_eq!(UserPage::columns(), [User::ID.index(), User::NAME.index(), User::ID.index()]);
+    assert_eq!(
+        UserPage::columns(),
+        [User::ID.index(), User::NAME.index(), User::ID.index()]
+    );
     let page = PostPage::columns();
     assert_eq!(page[..2], [Post::AUTHOR_ID.index(), Post::ID.index()]);
     assert_eq!(page[2..], *<Post as Insert>::COLUMNS);

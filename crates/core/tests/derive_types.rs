@@ -18,9 +18,11 @@ enum Loud {
 
 #[test]
 fn a_variant_is_stored_as_its_text() -> Result<()> {
-    for (mood, text) in
-        [(Mood::VeryGood, "very_good"), (Mood::Middling, "so-so"), (Mood::Bad, "bad")]
-    {
+    for (mood, text) in [
+        (Mood::VeryGood, "very_good"),
+        (Mood::Middling, "so-so"),
+        (Mood::Bad, "bad"),
+    ] {
         assert_eq!((mood.as_str(), mood.to_string().as_str()), (text, text));
         assert_eq!(mood.into_value()?, Value::Text(text.into()));
         assert_eq!(Mood::from_value(ValueRef::Text(text))?, mood);
@@ -34,12 +36,25 @@ fn a_variant_is_stored_as_its_text() -> Result<()> {
 #[test]
 fn an_unknown_text_is_an_error_that_carries_it() {
     let stored = Mood::from_value(ValueRef::Text("meh")).expect_err("no variant");
-    assert_eq!((stored.kind(), stored.value()), (ErrorKind::Decode, Some("meh")));
-    assert!(stored.to_string().contains("very_good, so-so, bad"), "{stored}");
+    assert_eq!(
+        (stored.kind(), stored.value()),
+        (ErrorKind::Decode, Some("meh"))
+    );
+    assert!(
+        stored.to_string().contains("very_good, so-so, bad"),
+        "{stored}"
+    );
     let typed = "meh".parse::<Mood>().expect_err("no variant");
-    assert_eq!((typed.kind(), typed.value()), (ErrorKind::Invalid, Some("meh")));
+    assert_eq!(
+        (typed.kind(), typed.value()),
+        (ErrorKind::Invalid, Some("meh"))
+    );
     assert_eq!(typed.to_string(), "must be one of very_good, so-so, bad");
-    assert!(Mood::from_value(ValueRef::Int(1)).expect_err("no text").is_decode());
+    assert!(
+        Mood::from_value(ValueRef::Int(1))
+            .expect_err("no text")
+            .is_decode()
+    );
 }
 
 #[derive(Newtype, Clone, Debug, PartialEq)]
@@ -61,8 +76,13 @@ fn check_slug(text: &str) -> Result<(), String> {
 struct Even(i64);
 
 impl Even {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // what `validate` asks for
     fn check(number: &i64) -> Result<()> {
-        if number % 2 == 0 { Ok(()) } else { Err(Error::invalid("odd").with_value(number)) }
+        if number % 2 == 0 {
+            Ok(())
+        } else {
+            Err(Error::invalid("odd").with_value(number))
+        }
     }
 }
 
@@ -81,7 +101,10 @@ fn a_newtype_is_stored_as_what_it_holds() -> Result<()> {
 fn a_validated_newtype_refuses_what_is_not_valid() -> Result<()> {
     assert_eq!(Slug::try_from("on".to_owned())?, Slug("on".into()));
     let error = Slug::try_from("On".to_owned()).expect_err("a capital");
-    assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "a slug cannot hold 'O'"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Invalid, "a slug cannot hold 'O'")
+    );
     assert_eq!(Even::try_from(3).expect_err("odd").value(), Some("3"));
     assert_eq!(i64::from(Even::try_from(4)?), 4);
     Ok(())

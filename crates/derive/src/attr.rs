@@ -1,7 +1,7 @@
 //! What the derives share in reading attributes and reporting mistakes.
 
-use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseStream};
@@ -166,7 +166,7 @@ impl Target {
             return path.to_token_stream();
         }
         let (model, constant) = (&self.model, constant(field));
-        quote::quote!(#model::#constant)
+        located(field, quote!(#model::#constant))
     }
 }
 
@@ -223,7 +223,24 @@ pub(crate) fn inside<'a>(ty: &'a Type, wrapper: &str) -> Option<&'a Type> {
     }
 }
 
-/// The tokens' span, with the names in them resolved where the macro is called.
-pub(crate) fn span(tokens: &impl Spanned) -> Span {
-    tokens.span().resolved_at(Span::call_site())
+/// The tokens, with mistakes in them reported at this place. The names in them mean what they
+/// meant.
+pub(crate) fn located(place: &impl Spanned, tokens: TokenStream) -> TokenStream {
+    relocate(tokens, place.span())
+}
+
+fn relocate(tokens: TokenStream, place: Span) -> TokenStream {
+    tokens
+        .into_iter()
+        .map(|mut tree| {
+            if let TokenTree::Group(group) = &tree {
+                let inner = relocate(group.stream(), place);
+                let mut moved = Group::new(group.delimiter(), inner);
+                moved.set_span(group.span());
+                tree = TokenTree::Group(moved);
+            }
+            tree.set_span(tree.span().located_at(place));
+            tree
+        })
+        .collect()
 }

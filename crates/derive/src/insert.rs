@@ -1,11 +1,11 @@
 //! `#[derive(Insert)]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::{DeriveInput, Path, Result};
 
-use crate::attr::{self, Errors, Target, named, named_fields, span};
+use crate::attr::{self, Errors, Target, located, named, named_fields};
 
 /// What `#[insert(..)]` on a field says.
 #[derive(Default)]
@@ -45,27 +45,28 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
         };
         let root = &target.root;
         let column = target.column(own, attributes.column.as_ref());
-        let at = span(&field.ty);
         let value = if attributes.into.is_some() {
-            quote_spanned!(at=> ::core::convert::Into::into(self.#own))
+            located(&field.ty, quote!(::core::convert::Into::into(self.#own)))
         } else {
-            quote_spanned!(at=> self.#own)
+            located(&field.ty, quote!(self.#own))
         };
         let model = &target.model;
-        encodes.push(quote_spanned!(at=> #root::encode::<#model, _>(#column, #value, values)?;));
-        columns.push(column.to_token_stream());
+        let encode = located(&field.ty, quote!(#root::encode::<#model, _>));
+        encodes.push(quote!(#encode(#column, #value, values)?;));
+        columns.push(column);
     }
     errors.finish()?;
     let Some(Target { model, root }) = target else {
         return Ok(TokenStream::new());
     };
     let ident = &input.ident;
-    let covers = quote_spanned! {ident.span().resolved_at(proc_macro2::Span::call_site())=>
-        #root::assert_insert_covers(
+    let covers = located(
+        ident,
+        quote!(#root::assert_insert_covers(
             <#model as #root::Entity>::TABLE,
             <#ident as #root::Insert>::COLUMNS,
-        )
-    };
+        )),
+    );
     Ok(quote! {
         #[automatically_derived]
         impl #root::Insert for #ident {

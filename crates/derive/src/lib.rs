@@ -64,6 +64,10 @@ fn expand(
 ///
 /// Indexes are named `{table}_{columns}_idx` and unique constraints `{table}_{columns}_key`
 /// unless you name them.
+///
+/// Clippy's `duplicated_attributes` takes a field in two indexes for a slip. It does not look into
+/// brackets, so `index[author_id, status], index[status, created_at]` means the same and is left
+/// alone.
 #[proc_macro_derive(
     Entity,
     attributes(

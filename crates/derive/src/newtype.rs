@@ -1,11 +1,11 @@
 //! `#[derive(Newtype)]`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::{Data, DeriveInput, Error, Fields, Path, Result, Type};
 
-use crate::attr::{self, Errors, named, span};
+use crate::attr::{self, Errors, located, named};
 
 /// What `#[newtype(..)]` says.
 #[derive(Default)]
@@ -40,14 +40,16 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     };
 
     let ident = &input.ident;
-    let column = quote_spanned!(span(inner)=> <#inner as #root::ColumnType>);
+    let column = located(inner, quote!(<#inner as #root::ColumnType>));
     let conversion = conversion(&input, inner, &root, attributes.validate.as_ref());
-    let not_null = quote_spanned! {span(inner)=>
-        ::core::assert!(
+    let not_null = located(
+        inner,
+        quote!(#root::must(
             !#column::NULLABLE,
-            "a newtype holds a value: remove the Option here and make the model's field an Option of the newtype",
-        );
-    };
+            "a newtype holds a value: remove the Option here \
+             and make the model's field an Option of the newtype",
+        )),
+    );
     Ok(quote! {
         #[automatically_derived]
         impl #root::ColumnType for #ident {
@@ -73,7 +75,7 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
         }
 
         #[automatically_derived]
-        const _: () = { #not_null };
+        const _: () = #not_null;
     })
 }
 
@@ -95,7 +97,7 @@ fn conversion(
             }
         };
     };
-    let check = quote_spanned!(span(validate)=> #root::validated(#validate(&value))?;);
+    let check = located(validate, quote!(#root::validated(#validate(&value))?;));
     quote! {
         #[automatically_derived]
         impl ::core::convert::TryFrom<#inner> for #ident {
@@ -127,7 +129,8 @@ fn only_field(input: &DeriveInput) -> Result<&Type> {
     Err(Error::new_spanned(
         ident,
         format!(
-            "#[derive(Newtype)] needs a struct of one unnamed field: write `struct {ident}(String);`"
+            "#[derive(Newtype)] needs a struct of one unnamed field: \
+             write `struct {ident}(String);`"
         ),
     ))
 }

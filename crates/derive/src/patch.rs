@@ -1,11 +1,11 @@
 //! `#[derive(Patch)]`.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::{DeriveInput, Path, Result};
 
-use crate::attr::{self, Errors, Target, inside, named, named_fields, span};
+use crate::attr::{self, Errors, Target, inside, located, named, named_fields};
 
 pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     let mut errors = Errors::default();
@@ -21,7 +21,8 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
             errors.at(
                 ty,
                 format!(
-                    "a field of a patch is an Option, `None` leaving the column as it is: write `Option<{}>`",
+                    "a field of a patch is an Option, `None` leaving the column as it is: \
+                     write `Option<{}>`",
                     quote!(#ty).to_string().replace(' ', "")
                 ),
             );
@@ -31,9 +32,9 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
         };
         let column = target.column(own, column.as_ref());
         let (root, model) = (&target.root, &target.model);
-        changes.push(quote_spanned! {span(&field.ty)=>
-            #root::Column::<#model, _>::patch(#column, self.#own, changes)?;
-        });
+        let patch = located(&field.ty, quote!(#root::Column::<#model, _>::patch));
+        let value = located(&field.ty, quote!(self.#own));
+        changes.push(quote!(#patch(#column, #value, changes)?;));
     }
     errors.finish()?;
     let Some(Target { model, root }) = target else {

@@ -140,7 +140,10 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
             fn from_value(value: #root::ValueRef<'_>) -> #root::Result<Self> {
                 match #root::text(value)? {
                     #(#texts => ::core::result::Result::Ok(Self::#variants),)*
-                    other => ::core::result::Result::Err(#root::unknown_variant(#name, #known, other)),
+                    other => {
+                        let error = #root::unknown_variant(#name, #known, other);
+                        ::core::result::Result::Err(error)
+                    }
                 }
             }
         }
@@ -176,7 +179,7 @@ fn unit_enum(input: &DeriveInput) -> Result<&DataEnum> {
             match with_data {
                 None => Ok(data),
                 Some(variant) => Err(Error::new_spanned(
-                    variant,
+                    &variant.ident,
                     "a text enum's variants hold no data: remove it, or store the enum as Json<..>",
                 )),
             }
@@ -204,8 +207,11 @@ fn texts(data: &DataEnum, case: Case, errors: &mut Errors) -> Vec<String> {
         }
         if texts.contains(&text) {
             errors.at(
-                variant,
-                format!("a second variant stored as \"{text}\": give one of them another #[text(\"..\")]"),
+                &variant.ident,
+                format!(
+                    "a second variant stored as \"{text}\": \
+                     give one of them another #[text(\"..\")]"
+                ),
             );
         }
         texts.push(text);

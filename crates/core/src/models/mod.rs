@@ -17,6 +17,9 @@
 //! let _ = Post::STATUS.eq(PostStatus::Published).and(active_authors);
 //! ```
 
+// What the derives write is documented too.
+#![deny(missing_docs)]
+
 mod comment;
 mod password;
 mod post;

@@ -28,7 +28,11 @@ impl Columns {
     /// Reads `index(author_id, status)` or `unique(name = "..", author_id, slug)`.
     pub(crate) fn parse(meta: &ParseNestedMeta<'_>) -> Result<Self> {
         let content;
-        syn::parenthesized!(content in meta.input);
+        if meta.input.peek(syn::token::Bracket) {
+            syn::bracketed!(content in meta.input);
+        } else {
+            syn::parenthesized!(content in meta.input);
+        }
         let name = name(&content)?;
         let fields = content.parse_terminated(Ident::parse_any, Token![,])?;
         if fields.is_empty() {
@@ -54,7 +58,10 @@ impl Columns {
                 if input.is_empty() && name.is_some() {
                     return Ok(name);
                 }
-                Err(input.error("on a field only `name = \"..\"` can be said here; one over several fields belongs into #[entity(..)]"))
+                Err(input.error(
+                    "on a field only `name = \"..\"` can be said here; \
+                     one over several fields belongs into #[entity(..)]",
+                ))
             })?,
         };
         Ok(Self {
@@ -96,7 +103,10 @@ impl Columns {
         if name.len() > NAME_MAX {
             errors.push(Error::new(
                 self.span,
-                format!("its name `{name}` is longer than {NAME_MAX} bytes: write a shorter one with name = \"..\""),
+                format!(
+                    "its name `{name}` is longer than {NAME_MAX} bytes: \
+                     write a shorter one with name = \"..\""
+                ),
             ));
         }
         Some(Constraint {

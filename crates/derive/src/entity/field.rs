@@ -122,7 +122,12 @@ impl Field {
             return Ok(());
         };
         match name.to_string().as_str() {
-            "key" => set(&mut self.key, key(attribute)?, attribute),
+            "key" => {
+                // Given or made: either way the model has a key, whatever else is wrong.
+                set(&mut self.key, Key::Given, attribute)?;
+                self.key = Some(key(attribute)?);
+                Ok(())
+            }
             "unique" => set(
                 &mut self.unique,
                 Columns::of_field(attribute, &self.ident)?,
@@ -274,9 +279,13 @@ impl Parse for Default {
                 ))
             };
         }
+        let start = input.span();
         match (minus, input.call(Path::parse_mod_style)) {
-            (None, Ok(path)) => Ok(Self::Variant(path)),
-            _ => Err(input.error(
+            (None, Ok(path)) if input.is_empty() || input.peek(Token![,]) => {
+                Ok(Self::Variant(path))
+            }
+            _ => Err(Error::new(
+                start,
                 "a default is a bool, a number, a text in quotes, or a variant of a text enum; \
                  anything else belongs into the code that inserts",
             )),
@@ -293,7 +302,8 @@ impl Parse for References {
             if key != "on_delete" {
                 return Err(Error::new(
                     key.span(),
-                    "after the model only `on_delete = cascade`, `restrict` or `set_null` can follow",
+                    "after the model only `on_delete = cascade`, `restrict` or `set_null` \
+                     can follow",
                 ));
             }
             input.parse::<Token![=]>()?;

@@ -1,24 +1,26 @@
 //! The code that `#[derive(Entity)]` writes.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote};
 
 use super::Model;
 use super::constraint::Constraint;
 use super::field::{Default, Field, Keeper, OnDelete};
-use crate::attr::span;
+use crate::attr::located;
 
 pub(crate) fn generate(model: &Model) -> TokenStream {
     let constants = constants(model);
     let entity = entity(model);
     let insert = insert(model);
-    let checks = model.fields.iter().map(|field| checks(model, field));
+    let checks = model.fields.iter().flat_map(|field| checks(model, field));
     quote! {
         #constants
         #entity
         #insert
-        #[automatically_derived]
-        const _: () = { #(#checks)* };
+        #(
+            #[automatically_derived]
+            const _: () = #checks;
+        )*
     }
 }
 
@@ -41,16 +43,27 @@ fn constants(model: &Model) -> TokenStream {
     });
     let key = model.key();
     let doc = format!("The primary key of `{table}`.");
-    let uniques = model.uniques.iter().filter(|unique| unique.columns.len() > 1).map(|unique| {
-        let names: Vec<_> =
-            unique.columns.iter().map(|&at| model.fields[at].constant.to_string()).collect();
-        let constant = format_ident!("UNIQUE_{}", names.join("_"));
-        let (columns, doc) = (&unique.columns, format!("The unique constraint `{}`.", unique.name));
-        quote! {
-            #[doc = #doc]
-            #vis const #constant: #root::UniqueKey<#ident> = #root::UniqueKey::new(&[#(#columns),*]);
-        }
-    });
+    let uniques = model
+        .uniques
+        .iter()
+        .filter(|unique| unique.columns.len() > 1)
+        .map(|unique| {
+            let names: Vec<_> = unique
+                .columns
+                .iter()
+                .map(|&at| model.fields[at].constant.to_string())
+                .collect();
+            let constant = format_ident!("UNIQUE_{}", names.join("_"));
+            let (columns, doc) = (
+                &unique.columns,
+                format!("The unique constraint `{}`.", unique.name),
+            );
+            quote! {
+                #[doc = #doc]
+                #vis const #constant: #root::UniqueKey<#ident> =
+                    #root::UniqueKey::new(&[#(#columns),*]);
+            }
+        });
     quote! {
         #[automatically_derived]
         #[allow(dead_code, private_interfaces, unreachable_pub)]
@@ -74,20 +87,19 @@ fn entity(model: &Model) -> TokenStream {
     let count = fields.len();
     let reads = fields.iter().enumerate().map(|(at, field)| {
         let (ident, ty) = (&field.ident, &field.ty);
-        let get = quote_spanned!(span(ty)=> #root::get::<#ty>(row, #at)?);
+        let get = located(ty, quote!(#root::get::<#ty>(row, #at)?));
         quote!(#ident: #get)
     });
     let encodes = fields.iter().enumerate().map(|(at, field)| {
         let (own, ty) = (&field.ident, &field.ty);
-        quote_spanned! {span(ty)=>
-            #root::encode::<#ident, #ty>(#root::Column::new(#at), self.#own, &mut values)?;
-        }
+        let encode = located(ty, quote!(#root::encode::<#ident, #ty>));
+        quote!(#encode(#root::Column::new(#at), self.#own, &mut values)?;)
     });
     let keys: Vec<&Field> = model.key().into_iter().map(|at| &fields[at]).collect();
     let key_types = keys.iter().map(|field| field.ty.to_token_stream());
     let key_values = keys.iter().map(|field| {
         let (own, ty) = (&field.ident, &field.ty);
-        quote_spanned!(span(ty)=> ::core::clone::Clone::clone(&self.#own))
+        located(ty, quote!(::core::clone::Clone::clone(&self.#own)))
     });
     let key_type = one_or_tuple(key_types.collect());
     let key_value = one_or_tuple(key_values.collect());
@@ -155,8 +167,8 @@ fn column(model: &Model, field: &Field) -> TokenStream {
     let Field {
         ident, ty, name, ..
     } = field;
-    let kind = quote_spanned!(span(ty)=> <#ty as #root::ColumnType>::KIND);
-    let nullable = quote_spanned!(span(ty)=> <#ty as #root::ColumnType>::NULLABLE);
+    let kind = located(ty, quote!(<#ty as #root::ColumnType>::KIND));
+    let nullable = located(ty, quote!(<#ty as #root::ColumnType>::NULLABLE));
     let max_len = option(field.column.max_len.as_ref());
     let default = option(
         field
@@ -172,7 +184,7 @@ fn column(model: &Model, field: &Field) -> TokenStream {
             OnDelete::Cascade => quote!(Cascade),
             OnDelete::SetNull => quote!(SetNull),
         };
-        let parent = quote_spanned!(span(model)=> <#model as #root::Entity>::TABLE);
+        let parent = located(model, quote!(<#model as #root::Entity>::TABLE));
         quote!(#root::Reference { table: || #parent, on_delete: #root::OnDelete::#on_delete })
     }));
     let shown = quote!(#ty).to_string().replace(' ', "");
@@ -201,10 +213,13 @@ fn default(root: &TokenStream, field: &Field, value: &Default) -> TokenStream {
         Default::Text(value) => quote!(#root::DefaultValue::Text(#value)),
         Default::Variant(path) => {
             let ty = &field.ty;
-            quote_spanned! {span(path)=> {
-                const DEFAULT: <#ty as #root::ColumnType>::Base = #path;
-                #root::DefaultValue::Text(DEFAULT.as_str())
-            }}
+            located(
+                path,
+                quote!({
+                    const DEFAULT: <#ty as #root::ColumnType>::Base = #path;
+                    #root::DefaultValue::Text(DEFAULT.as_str())
+                }),
+            )
         }
     }
 }
@@ -233,57 +248,64 @@ fn insert(model: &Model) -> TokenStream {
 }
 
 /// What only the compiler can check: that the attributes fit the field's type.
-fn checks(model: &Model, field: &Field) -> TokenStream {
+fn checks(model: &Model, field: &Field) -> Vec<TokenStream> {
     let root = &model.root;
     let ty = &field.ty;
     let kind = quote!(<#ty as #root::ColumnType>::KIND);
     let nullable = quote!(<#ty as #root::ColumnType>::NULLABLE);
-    let must = |condition: TokenStream, message: &str| quote_spanned!(span(ty)=> ::core::assert!(#condition, #message););
-    let mut checks = TokenStream::new();
+    let must = |condition: TokenStream, message: &str| {
+        located(ty, quote!(#root::must(#condition, #message)))
+    };
+    let mut checks = Vec::new();
     if field.key.is_some() {
-        checks.extend(must(
-            quote!(!#nullable),
-            "a key always has a value: remove the Option",
-        ));
+        let message = "a key always has a value: remove the Option";
+        checks.push(must(quote!(!#nullable), message));
     }
     if field.auto() {
-        checks.extend(must(
-            quote!(#kind.is_integer()),
-            "the store makes integer keys only: use Id<Model> or i64, or write #[key] and set it yourself",
-        ));
+        let message = "the store makes integer keys only: use Id<Model> or i64, \
+                       or write #[key] and set it yourself";
+        checks.push(must(quote!(#kind.is_integer()), message));
     }
     match field.keeper {
-        Some(Keeper::CreatedAt | Keeper::UpdatedAt) => checks.extend(must(
-            quote!(::core::matches!(#kind, #root::Kind::Timestamp)),
-            "the layer keeps the time here: make the field a Timestamp, or an Option of one",
-        )),
-        Some(Keeper::Version) => checks.extend(must(
-            quote!(#kind.is_integer() && !#nullable),
-            "the layer counts updates here: make the field an i64",
-        )),
+        Some(Keeper::CreatedAt | Keeper::UpdatedAt) => {
+            let message =
+                "the layer keeps the time here: make the field a Timestamp, or an Option of one";
+            checks.push(must(
+                quote!(::core::matches!(#kind, #root::Kind::Timestamp)),
+                message,
+            ));
+        }
+        Some(Keeper::Version) => {
+            let message = "the layer counts updates here: make the field an i64";
+            checks.push(must(quote!(#kind.is_integer() && !#nullable), message));
+        }
         None => {}
     }
     if field.column.max_len.is_some() {
-        checks.extend(must(
+        checks.push(must(
             quote!(#kind.is_text()),
             "max_len is for text: remove it",
         ));
     }
     if let Some(value) = &field.column.default {
         let value = default(root, field, value);
-        checks.extend(quote_spanned!(span(ty)=> #root::assert_default_fits(#kind, &#value);));
+        checks.push(located(
+            ty,
+            quote!(#root::assert_default_fits(#kind, &#value)),
+        ));
     }
     if let Some(references) = &field.references {
         let parent = &references.model;
         if references.on_delete == OnDelete::SetNull {
-            checks.extend(must(
-                quote!(#nullable),
-                "set_null needs a column that may be NULL: make the field an Option",
-            ));
+            let message = "set_null needs a column that may be NULL: make the field an Option";
+            checks.push(must(nullable, message));
         }
-        checks.extend(quote_spanned! {span(parent)=>
-            #root::assert_refers::<<#ty as #root::ColumnType>::Base, <#parent as #root::Entity>::Key>();
-        });
+        let held = quote!(<#ty as #root::ColumnType>::Base);
+        let key = quote!(<#parent as #root::Entity>::Key);
+        checks.push(located(
+            parent,
+            quote!(#root::assert_refers::<#held, #key>()),
+        ));
     }
     checks
 }

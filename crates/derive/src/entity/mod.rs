@@ -150,7 +150,8 @@ fn check_key(model: &Ident, fields: &[Field], errors: &mut Errors) {
             for field in several.iter().filter(|field| field.auto()) {
                 errors.at(
                     &field.ident,
-                    "the store makes keys of one column only: write #[key] here, or remove the other #[key]",
+                    "the store makes keys of one column only: write #[key] here, \
+                     or remove the other #[key]",
                 );
             }
         }

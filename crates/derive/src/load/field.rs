@@ -186,7 +186,8 @@ impl Attributes {
                 }
                 Err(Error::new(
                     ty.span(),
-                    "through which column? Write #[load(via = Model::COLUMN)] with the column that refers to this model",
+                    "through which column? Write #[load(via = Model::COLUMN)] with the column \
+                     that refers to this model",
                 ))
             }
             (None, column) => Ok(Source::Column(column)),
@@ -244,7 +245,8 @@ impl Attributes {
         if self.count.is_some() {
             if self.to.is_some() {
                 return error(
-                    "remove `to` here: the rows of the join model are counted; filter them with `whose`",
+                    "remove `to` here: the rows of the join model are counted; \
+                     filter them with `whose`",
                 );
             }
             if own {

@@ -1,12 +1,13 @@
 //! The code that `#[derive(Load)]` writes: calls of the helpers in core's `load`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote};
 use syn::Ident;
+use syn::ext::IdentExt;
 
 use super::Plan;
 use super::field::{Field, Relation, Shape, Source};
-use crate::attr::span;
+use crate::attr::located;
 
 /// A column field, its column and the variable that carries it.
 struct ColumnField<'a> {
@@ -62,8 +63,10 @@ pub(crate) fn generate(plan: &Plan) -> TokenStream {
             }
         }
 
-        #[automatically_derived]
-        const _: () = { #checks };
+        #(
+            #[automatically_derived]
+            const _: () = #checks;
+        )*
     }
 }
 
@@ -116,7 +119,7 @@ impl Sorted<'_> {
         let types = self.columns.iter().map(|one| &one.field.ty);
         let flat = self.flat.map(|field| {
             let ty = &field.ty;
-            quote_spanned!(span(ty)=> <#ty as #root::Load>::Row,)
+            located(ty, quote!(<#ty as #root::Load>::Row,))
         });
         quote!((#(#types,)* ::std::vec::Vec<#root::Value>, #flat))
     }
@@ -135,15 +138,13 @@ impl Sorted<'_> {
         let columns = self.columns.iter().map(|ColumnField { field, column }| {
             let ty = &field.ty;
             // The annotation makes a field of another type than its column an error right there.
-            quote_spanned! {span(ty)=> {
-                let column: #root::Column<#model, #ty> = #column;
-                column.index()
-            }}
+            let annotated = located(ty, quote!(let column: #root::Column<#model, #ty> =));
+            quote!({ #annotated #column; column.index() })
         });
         let links = &self.links;
         let flat = self.flat.map(|field| {
             let ty = &field.ty;
-            quote_spanned!(span(ty)=> columns.extend(<#ty as #root::Load>::columns());)
+            located(ty, quote!(columns.extend(<#ty as #root::Load>::columns());))
         });
         let declare = if flat.is_some() {
             quote!(let mut columns)
@@ -162,12 +163,12 @@ impl Sorted<'_> {
         let count = self.columns.len();
         let gets = self.columns.iter().enumerate().map(|(at, one)| {
             let ty = &one.field.ty;
-            quote_spanned!(span(ty)=> #root::get::<#ty>(row, at + #at)?)
+            located(ty, quote!(#root::get::<#ty>(row, at + #at)?))
         });
         let after = count + links.len();
         let flat = self.flat.map(|field| {
             let ty = &field.ty;
-            quote_spanned!(span(ty)=> <#ty as #root::Load>::decode(row, at + #after)?,)
+            located(ty, quote!(<#ty as #root::Load>::decode(row, at + #after)?,))
         });
         let read = if links.is_empty() {
             quote!(::std::vec::Vec::new())
@@ -187,15 +188,16 @@ impl Sorted<'_> {
             let ty = &field.ty;
             let columns: Vec<_> = (0..self.columns.len()).map(column_variable).collect();
             let links = links_variable();
-            split = Some(quote_spanned! {span(ty)=>
-                let mut flat_rows = ::std::vec::Vec::with_capacity(rows.len());
+            split = Some(located(
+                ty,
+                quote!(let mut flat_rows = ::std::vec::Vec::with_capacity(rows.len());
                 let mut kept = ::std::vec::Vec::with_capacity(rows.len());
                 for #pattern in rows {
                     kept.push((#(#columns,)* #links,));
                     flat_rows.push(flat);
                 }
-                let flat_rows = <#ty as #root::Load>::finish(loader, flat_rows).await?;
-            });
+                let flat_rows = <#ty as #root::Load>::finish(loader, flat_rows).await?;),
+            ));
             rows = quote!(kept.into_iter().zip(flat_rows));
             pattern = quote!(((#(#columns,)* #links,), flat));
         } else {
@@ -232,18 +234,16 @@ impl Sorted<'_> {
                 Shape::Count => format_ident!("add_count"),
                 _ => format_ident!("add"),
             };
-            quote! {
-                let #slot = batch.#add(#relation, rows.iter().map(|row| &row.#at[#link]));
-            }
+            let add = located(&one.relation.rows, quote!(batch.#add));
+            quote!(let #slot = #add(#relation, rows.iter().map(|row| &row.#at[#link]));)
         });
         let takes = self.relations.iter().enumerate().map(|(i, one)| {
             let slot = slot_variable(i);
+            let take = located(&one.relation.rows, quote!(loaded.take));
             match one.relation.shape {
                 Shape::Count => quote!(let #slot = loaded.take_count(#slot)?;),
-                Shape::Parent | Shape::MaybeParent => {
-                    quote!(let #slot = loaded.take(#slot).await?;)
-                }
-                _ => quote!(let mut #slot = loaded.take(#slot).await?;),
+                Shape::Parent | Shape::MaybeParent => quote!(let #slot = #take(#slot).await?;),
+                _ => quote!(let mut #slot = #take(#slot).await?;),
             }
         });
         // Without rows there is nothing below either; going on would never end in a plan that
@@ -270,17 +270,16 @@ impl Sorted<'_> {
             orders,
             limit,
         } = relation;
-        let at = span(rows);
-        let start = quote_spanned!(at=> #root::Relation::<#rows>);
+        let start = located(rows, quote!(#root::Relation::<#rows>));
         let path = match shape {
             Shape::Many | Shape::One | Shape::Count => {
-                quote_spanned!(span(via)=> #start::children::<#model, _>(#via))
+                located(via, quote!(#start::children::<#model, _>(#via)))
             }
             Shape::Parent | Shape::MaybeParent => {
-                quote_spanned!(span(via)=> #start::parent::<#model, _>(#via))
+                located(via, quote!(#start::parent::<#model, _>(#via)))
             }
             Shape::Through(to) => {
-                quote_spanned!(span(via)=> #start::through::<#model, _, _, _>(#via, #to))
+                located(via, quote!(#start::through::<#model, _, _, _>(#via, #to)))
             }
         };
         let limit = match shape {
@@ -303,17 +302,15 @@ impl Sorted<'_> {
         });
         let relations = self.relations.iter().enumerate().map(|(i, one)| {
             let (ident, slot, links) = (&one.field.ident, slot_variable(i), links_variable());
-            let (name, link) = (ident.to_string(), one.link);
+            let (name, link) = (ident.unraw().to_string(), one.link);
             let parent = quote!(&#links[#link]);
             let value = match one.relation.shape {
                 Shape::Many | Shape::Through(_) => quote!(#slot.many(#parent)),
                 Shape::One => quote!(#slot.one(#parent)),
                 Shape::Parent => {
-                    quote_spanned!(span(&one.relation.rows)=> #slot.required(#parent, #name)?)
+                    located(&one.relation.rows, quote!(#slot.required(#parent, #name)?))
                 }
-                Shape::MaybeParent => {
-                    quote_spanned!(span(&one.relation.rows)=> #slot.shared(#parent))
-                }
+                Shape::MaybeParent => located(&one.relation.rows, quote!(#slot.shared(#parent))),
                 Shape::Count => quote!(#slot.get(#parent)),
             };
             quote!(#ident: #value)
@@ -322,21 +319,25 @@ impl Sorted<'_> {
     }
 
     /// What only the compiler can check.
-    fn checks(&self) -> TokenStream {
+    fn checks(&self) -> Vec<TokenStream> {
         let (root, model) = (self.root(), &self.plan.target.model);
         let flat = self.flat.map(|field| {
             let ty = &field.ty;
-            quote_spanned!(span(ty)=> #root::assert_loads::<#model, #ty>();)
+            located(ty, quote!(#root::assert_loads::<#model, #ty>()))
         });
-        let required = self.relations.iter().filter_map(|one| {
+        let parents = self
+            .relations
+            .iter()
+            .filter(|one| matches!(one.relation.shape, Shape::Parent));
+        let required = parents.map(|one| {
             let via = &one.relation.via;
-            matches!(one.relation.shape, Shape::Parent).then(|| {
-                quote_spanned! {span(&one.field.ty)=>
-                    #root::assert_reference_set(<#model as #root::Entity>::TABLE, #via.index());
-                }
-            })
+            let table = quote!(<#model as #root::Entity>::TABLE);
+            located(
+                &one.field.ty,
+                quote!(#root::assert_reference_set(#table, #via.index())),
+            )
         });
-        quote!(#flat #(#required)*)
+        flat.into_iter().chain(required).collect()
     }
 }
 

@@ -1,0 +1,9 @@
+use larder_core::Entity;
+
+#[derive(Entity)]
+#[entity(table = "posts")]
+struct Post {
+    title: String,
+}
+
+fn main() {}
