@@ -172,6 +172,17 @@ impl TableData {
     }
 }
 
+#[cfg(test)]
+impl PartialEq for TableData {
+    fn eq(&self, other: &Self) -> bool {
+        self.table.is(other.table)
+            && self.rows == other.rows
+            && self.uniques == other.uniques
+            && self.references == other.references
+            && self.last_key == other.last_key
+    }
+}
+
 /// The values of these columns.
 pub(super) fn pick(columns: &[usize], row: &[Value]) -> Key {
     columns.iter().map(|&at| row[at].clone()).collect()

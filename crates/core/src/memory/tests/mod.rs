@@ -1,3 +1,4 @@
+mod laws;
 mod transactions;
 mod writes;
 
