@@ -1,1 +1,20 @@
-//! Placeholder.
+//! One suite of behaviours, run on every engine.
+//!
+//! ```text
+//!   tests/memory.rs, tests/sqlite.rs, ..   only set up: an [`Engine`] each
+//!   src/suite/*.rs                         one file per behaviour; the same for all engines
+//!   src/schema.rs                          models beside the shared ones: every column type, ..
+//! ```
+//!
+//! Every test gets a fresh, empty database of its own. What an engine may lack is asked of its
+//! [`Capabilities`](larder_core::Capabilities), never of its name.
+//!
+//! To add a behaviour, write a file in `suite/` that ends with `tests![..]`, and name it in
+//! `suite/mod.rs`.
+
+mod fixtures;
+mod harness;
+pub mod schema;
+mod suite;
+
+pub use harness::{Engine, TestDb, run};
