@@ -83,7 +83,8 @@ pub struct Reference {
 /// What deleting the parent does to its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDelete {
-    /// The deletion is refused while children exist.
+    /// The deletion is refused if children exist at its end; those that go with it, by another
+    /// reference, do not count.
     Restrict,
     /// The children go too.
     Cascade,

@@ -89,7 +89,7 @@ fn create(
     scope.from(&mut sql);
     sql.push(" (\n  ");
     sql.list(0..table.columns.len(), ",\n  ", |sql, at| {
-        column(sql, scope, at, inline)
+        column(sql, scope, at, inline);
     });
     if table.key.len() > 1 {
         sql.push(",\n  PRIMARY KEY (");
@@ -192,7 +192,9 @@ fn references(sql: &mut Sql, reference: &Reference) {
     sql.push(" (");
     sql.list(parent.table.key, ", ", |sql, &at| parent.column(sql, at));
     sql.push(match reference.on_delete {
-        OnDelete::Restrict => ") ON DELETE RESTRICT",
+        // Refused while children exist at the end of the statement; RESTRICT would refuse even
+        // where a child goes in the same statement.
+        OnDelete::Restrict => ") ON DELETE NO ACTION",
         OnDelete::Cascade => ") ON DELETE CASCADE",
         OnDelete::SetNull => ") ON DELETE SET NULL",
     });

@@ -44,7 +44,7 @@ fn references_and_composite_keys() {
         create_table(Dialect::Sqlite, &POST_TAGS),
         [r#"CREATE TABLE "post_tags" (
   "post_id" INTEGER NOT NULL REFERENCES "posts" ("id") ON DELETE CASCADE,
-  "tag_id" BLOB NOT NULL REFERENCES "tags" ("id") ON DELETE RESTRICT,
+  "tag_id" BLOB NOT NULL REFERENCES "tags" ("id") ON DELETE NO ACTION,
   PRIMARY KEY ("post_id", "tag_id")
 ) STRICT, WITHOUT ROWID"#]
     );
@@ -52,7 +52,7 @@ fn references_and_composite_keys() {
         create_table(Dialect::Postgres, &POST_TAGS),
         [r#"CREATE TABLE "post_tags" (
   "post_id" bigint NOT NULL REFERENCES "posts" ("id") ON DELETE CASCADE,
-  "tag_id" uuid NOT NULL REFERENCES "tags" ("id") ON DELETE RESTRICT,
+  "tag_id" uuid NOT NULL REFERENCES "tags" ("id") ON DELETE NO ACTION,
   PRIMARY KEY ("post_id", "tag_id")
 )"#]
     );
