@@ -148,7 +148,7 @@ fn group_by(sql: &mut Sql, select: &Select) {
             sql.push(if select.group_by.is_empty() { "" } else { ", " });
         }
         sql.list(&select.group_by, ", ", |sql, &at| {
-            scope(select).column(sql, at)
+            scope(select).column(sql, at);
         });
     }
 }
@@ -251,7 +251,8 @@ fn order(
 pub(crate) fn nullable(expr: Expr, table: &Table) -> bool {
     match expr {
         Expr::Column(at) => table.columns[at].nullable,
-        Expr::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _) => false,
+        Expr::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _)
+        | Expr::Aggregate(_, None) => false,
         _ => true,
     }
 }

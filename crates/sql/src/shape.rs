@@ -12,8 +12,8 @@ use crate::select::nullable;
 /// and no values. Look prepared statements up by it.
 ///
 /// Equal shapes mean the same SQL and the same parameters, always. The same SQL means equal shapes
-/// unless it was asked for in different terms, once by a link and once by a filter; that costs
-/// a second prepared statement and nothing else.
+/// unless it was asked for in different terms, once by a link and once by a filter, say; that
+/// costs a second prepared statement and nothing else.
 ///
 /// The lengths of lists and the numbers of LIMIT and OFFSET are parameters; the number of rows
 /// that one INSERT adds is part of the shape. Tables are told apart by their address, so a shape
@@ -110,7 +110,9 @@ impl Shape {
 
     fn columns(&mut self, columns: &[usize]) {
         self.number(columns.len());
-        columns.iter().for_each(|&at| self.number(at));
+        for &at in columns {
+            self.number(at);
+        }
     }
 
     fn select(&mut self, select: &Select) {
@@ -139,9 +141,9 @@ impl Shape {
                 to,
             }) => {
                 self.table(table);
-                [parent, child, to]
-                    .into_iter()
-                    .for_each(|at| self.number(at));
+                for at in [parent, child, to] {
+                    self.number(at);
+                }
             }
             None => {}
         }
@@ -150,10 +152,9 @@ impl Shape {
         self.columns(&select.group_by);
         self.conjuncts(&select.having);
         self.number(select.order.len());
-        select
-            .order
-            .iter()
-            .for_each(|by| self.order(by, select.table));
+        for by in &select.order {
+            self.order(by, select.table);
+        }
     }
 
     fn order(&mut self, by: &OrderBy, table: &Table) {
@@ -171,7 +172,9 @@ impl Shape {
         match output {
             Output::Exprs(exprs) if !is_entity(exprs, table) => {
                 self.number(exprs.len() + 1);
-                exprs.iter().for_each(|&expr| self.expr(expr));
+                for &expr in exprs {
+                    self.expr(expr);
+                }
             }
             _ => self.number(0),
         }
@@ -200,7 +203,9 @@ impl Shape {
 
     fn filters(&mut self, filters: &[Filter]) {
         self.number(filters.len());
-        filters.iter().for_each(|one| self.filter(one));
+        for one in filters {
+            self.filter(one);
+        }
     }
 
     fn filter(&mut self, filter: &Filter) {
@@ -295,7 +300,9 @@ impl Shape {
             ConflictAction::Update { columns, set } => {
                 self.byte(2);
                 self.columns(&conflict.target);
-                self.columns(columns);
+                // Of nothing to change, the text changes the target to itself.
+                let nothing = columns.is_empty() && set.is_empty();
+                self.columns(if nothing { &conflict.target } else { columns });
                 self.assignments(set);
             }
         }

@@ -12,8 +12,9 @@ use larder_core::{
     ColumnDef, DefaultValue, Filter, Index, Kind, OnDelete, Reference, Select, Table, Value,
 };
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
-use rusqlite::types::{ToSqlOutput, Value as Stored};
+use rusqlite::types::{ToSql, Value as Stored};
 
 use crate::{Dialect, Param, create_tables, render_select, select_params};
 
@@ -218,11 +219,10 @@ impl Aggregate<(f64, f64), Option<String>> for Sum {
 /// An empty database with the tables and what the text expects of an engine.
 pub(super) fn database() -> Connection {
     let db = Connection::open_in_memory().unwrap();
-    for config in ["SQLITE_DBCONFIG_DQS_DDL", "SQLITE_DBCONFIG_DQS_DML"] {
-        let config = match config {
-            "SQLITE_DBCONFIG_DQS_DDL" => rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DDL,
-            _ => rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML,
-        };
+    for config in [
+        DbConfig::SQLITE_DBCONFIG_DQS_DDL,
+        DbConfig::SQLITE_DBCONFIG_DQS_DML,
+    ] {
         db.set_db_config(config, false).unwrap();
     }
     rusqlite::vtab::array::load_module(&db).unwrap();
@@ -272,15 +272,14 @@ pub(super) fn stored(value: &Value) -> Stored {
     }
 }
 
-pub(super) fn bound(param: Param<'_>) -> ToSqlOutput<'static> {
+pub(super) type Bound = Box<dyn ToSql>;
+
+pub(super) fn bound(param: Param<'_>) -> Bound {
     match param {
-        Param::Value(value, _) => ToSqlOutput::Owned(stored(value)),
-        Param::List(values, _) => {
-            let values: Vec<Stored> = values.iter().map(stored).collect();
-            ToSqlOutput::Array(Rc::new(values))
-        }
-        Param::Number(number) => ToSqlOutput::Owned(Stored::Integer(number)),
-        Param::Text(text) => ToSqlOutput::Owned(Stored::Text(text.into_owned())),
+        Param::Value(value, _) => Box::new(stored(value)),
+        Param::List(values, _) => Box::new(Rc::new(values.iter().map(stored).collect::<Vec<_>>())),
+        Param::Number(number) => Box::new(number),
+        Param::Text(text) => Box::new(text.into_owned()),
         Param::Column(..) => panic!("SQLite has no column parameters"),
     }
 }
@@ -300,7 +299,7 @@ pub(super) fn run(db: &Connection, select: &Select) -> Vec<String> {
 pub(super) fn query(
     db: &Connection,
     sql: &str,
-    params: Vec<ToSqlOutput<'static>>,
+    params: Vec<Bound>,
     expected: usize,
 ) -> Vec<String> {
     let mut statement = db.prepare(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));

@@ -271,10 +271,7 @@ fn chunks_cover_all_rows_in_few_shapes() {
         chunks(Dialect::Sqlite, &by_key).collect::<Vec<_>>(),
         [0..1, 1..2, 2..3]
     );
-    assert_eq!(
-        chunks(Dialect::Postgres, &by_key).collect::<Vec<_>>(),
-        [0..3]
-    );
+    assert!(chunks(Dialect::Postgres, &by_key).eq(std::iter::once(0..3)));
 }
 
 #[test]
