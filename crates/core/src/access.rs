@@ -1,8 +1,8 @@
 //! How a read will find its rows, known before it runs: [`Access`].
 
 use crate::filter::{Comparison, Filter, TextMatch};
-use crate::select::{Expr, Link, LinkPath, Select};
 use crate::schema::Table;
+use crate::select::{Expr, Link, LinkPath, Select};
 
 /// The class of a read. Engines send points through their fast lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,8 @@ impl Select {
             return Access::Point { keys };
         }
         if self.aggregates() || self.distinct {
-            return if self.leads_index(|column| self.pins(column).is_some()) && self.limit.is_none() {
+            return if self.leads_index(|column| self.pins(column).is_some()) && self.limit.is_none()
+            {
                 Access::Range { rows: None }
             } else {
                 Access::Scan
@@ -61,10 +62,17 @@ impl Select {
     }
 
     fn ordered_by_index(&self) -> bool {
-        let Some(first) = self.order.first() else { return true };
-        let Expr::Column(first) = first.expr else { return false };
+        let Some(first) = self.order.first() else {
+            return true;
+        };
+        let Expr::Column(first) = first.expr else {
+            return false;
+        };
         indexes(self.table).any(|columns| {
-            let skipped = columns.iter().take_while(|&&column| self.pins(column) == Some(1)).count();
+            let skipped = columns
+                .iter()
+                .take_while(|&&column| self.pins(column) == Some(1))
+                .count();
             columns[..skipped].contains(&first) || columns.get(skipped) == Some(&first)
         })
     }
@@ -77,7 +85,9 @@ impl Select {
             }
         };
         if indexed {
-            Access::Range { rows: link.limit.map(|limit| limit * link.parents.len() as u64) }
+            Access::Range {
+                rows: link.limit.map(|limit| limit * link.parents.len() as u64),
+            }
         } else {
             Access::Scan
         }
@@ -90,7 +100,9 @@ impl Select {
         self.table
             .unique_keys()
             .filter_map(|key| {
-                key.iter().try_fold(1_usize, |keys, &at| Some(keys.saturating_mul(self.pins(at)?)))
+                key.iter().try_fold(1_usize, |keys, &at| {
+                    Some(keys.saturating_mul(self.pins(at)?))
+                })
             })
             .min()
     }
@@ -101,21 +113,33 @@ impl Select {
 
     /// How many values a column can have by the filter, if it is pinned at all.
     fn pins(&self, column: usize) -> Option<usize> {
-        self.filter.conjuncts().iter().find_map(|filter| match filter {
-            Filter::Compare { left: Expr::Column(at), op: Comparison::Eq, .. } if *at == column => Some(1),
-            Filter::In { column: at, values } if *at == column => Some(values.len()),
-            _ => None,
-        })
+        self.filter
+            .conjuncts()
+            .iter()
+            .find_map(|filter| match filter {
+                Filter::Compare {
+                    left: Expr::Column(at),
+                    op: Comparison::Eq,
+                    ..
+                } if *at == column => Some(1),
+                Filter::In { column: at, values } if *at == column => Some(values.len()),
+                _ => None,
+            })
     }
 
     fn bounds(&self, column: usize) -> bool {
         self.filter.conjuncts().iter().any(|filter| match filter {
-            Filter::Compare { left: Expr::Column(at), op, .. } => {
-                *at == column && *op != Comparison::Ne
-            }
-            Filter::Text { column: at, op: TextMatch::StartsWith, fold: false, pattern } => {
-                *at == column && !pattern.is_empty()
-            }
+            Filter::Compare {
+                left: Expr::Column(at),
+                op,
+                ..
+            } => *at == column && *op != Comparison::Ne,
+            Filter::Text {
+                column: at,
+                op: TextMatch::StartsWith,
+                fold: false,
+                pattern,
+            } => *at == column && !pattern.is_empty(),
             _ => false,
         })
     }
@@ -123,5 +147,7 @@ impl Select {
 
 /// The columns of every index of the table, keys included.
 fn indexes(table: &Table) -> impl Iterator<Item = &'static [usize]> {
-    table.unique_keys().chain(table.indexes.iter().map(|index| index.columns))
+    table
+        .unique_keys()
+        .chain(table.indexes.iter().map(|index| index.columns))
 }

@@ -13,7 +13,9 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// 64-bit FNV-1a, continued from `state`: stable across builds and machines.
 pub(crate) fn fnv1a(state: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(state, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+    bytes.iter().fold(state, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+    })
 }
 
 /// Appends the value.
@@ -52,9 +54,7 @@ pub(crate) fn read(bytes: &mut &[u8], kind: Kind) -> Option<Value> {
     Some(match kind {
         Kind::Bool => Value::Bool(take::<1>(bytes)? != [0]),
         Kind::I16 | Kind::I32 | Kind::I64 => Value::Int(i64::from_le_bytes(take(bytes)?)),
-        Kind::F32 | Kind::F64 => {
-            Value::Float(f64::from_le_bytes(take(bytes)?)).take_if_finite()?
-        }
+        Kind::F32 | Kind::F64 => Value::Float(f64::from_le_bytes(take(bytes)?)).take_if_finite()?,
         Kind::Text => Value::Text(read_text(bytes)?.into()),
         Kind::Json => Value::Json(read_text(bytes)?),
         Kind::Bytes => Value::Bytes(read_bytes(bytes)?.to_vec()),

@@ -39,7 +39,10 @@ impl<E: Entity, T> Column<E, T> {
     /// The column at this position of `E`'s table. Written by `#[derive(Entity)]`.
     #[doc(hidden)]
     pub const fn new(index: usize) -> Self {
-        Self { index, marker: PhantomData }
+        Self {
+            index,
+            marker: PhantomData,
+        }
     }
 
     /// The column's position in its table.
@@ -108,7 +111,11 @@ impl<T: ColumnType + Clone> Operand<Option<T>> for &T {
 impl<E: Entity, T: ColumnType> Column<E, T> {
     fn compare(self, op: Comparison, value: impl Operand<T>) -> Predicate<E> {
         Predicate::from_result(value.operand().map_err(|e| self.blame(e)).map(|value| {
-            Filter::Compare { left: Expr::Column(self.index), op, value }
+            Filter::Compare {
+                left: Expr::Column(self.index),
+                op,
+                value,
+            }
         }))
     }
 
@@ -132,7 +139,11 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
             match (value.is_null(), op) {
                 (true, Comparison::Eq) => Filter::IsNull { column: self.index },
                 (true, _) => Filter::Not(Box::new(Filter::IsNull { column: self.index })),
-                (false, op) => Filter::Compare { left: Expr::Column(self.index), op, value },
+                (false, op) => Filter::Compare {
+                    left: Expr::Column(self.index),
+                    op,
+                    value,
+                },
             }
         }))
     }
@@ -164,8 +175,10 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
 
     /// One of the values: any number of them, one statement shape. An empty list matches nothing.
     pub fn in_<V: Operand<T>>(self, values: impl IntoIterator<Item = V>) -> Predicate<E> {
-        let values: Result<Vec<Value>> =
-            values.into_iter().map(|value| value.operand().map_err(|e| self.blame(e))).collect();
+        let values: Result<Vec<Value>> = values
+            .into_iter()
+            .map(|value| value.operand().map_err(|e| self.blame(e)))
+            .collect();
         Predicate::from_result(values.map(|values| Filter::in_values(self.index, values)))
     }
 
@@ -190,7 +203,11 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     }
 
     fn compare_column(self, op: Comparison, other: Column<E, T>) -> Predicate<E> {
-        Predicate::from(Filter::CompareColumns { left: self.index, op, right: other.index })
+        Predicate::from(Filter::CompareColumns {
+            left: self.index,
+            op,
+            right: other.index,
+        })
     }
 
     /// Ascending; NULLs last.
@@ -238,7 +255,12 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
 
     /// Sets the column to the value in an update of many rows.
     pub fn set(self, value: impl Operand<T>) -> Change<E> {
-        Change::new(value.operand().map_err(|e| self.blame(e)).map(|v| (self.index, Assign::Set(v))))
+        Change::new(
+            value
+                .operand()
+                .map_err(|e| self.blame(e))
+                .map(|v| (self.index, Assign::Set(v))),
+        )
     }
 }
 
@@ -249,12 +271,18 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     fn matches(self, op: TextMatch, fold: bool, pattern: &str) -> Predicate<E> {
         const { assert!(T::KIND.is_text(), "this operator needs a text column") };
         Predicate::from_result(
-            crate::types::no_nul(pattern).map_err(|e| self.blame(e)).map(|()| Filter::Text {
-                column: self.index,
-                op,
-                fold,
-                pattern: if fold { pattern.to_ascii_lowercase() } else { pattern.to_owned() },
-            }),
+            crate::types::no_nul(pattern)
+                .map_err(|e| self.blame(e))
+                .map(|()| Filter::Text {
+                    column: self.index,
+                    op,
+                    fold,
+                    pattern: if fold {
+                        pattern.to_ascii_lowercase()
+                    } else {
+                        pattern.to_owned()
+                    },
+                }),
         )
     }
 
@@ -307,8 +335,17 @@ impl<E: Entity, T: Numeric> Column<E, T> {
     }
 
     /// Adds the value (negative to subtract) in an update: no read, no lost update.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "`+` would promise an expression"
+    )]
     pub fn add(self, value: impl Operand<T>) -> Change<E> {
-        Change::new(value.operand().map_err(|e| self.blame(e)).map(|v| (self.index, Assign::Add(v))))
+        Change::new(
+            value
+                .operand()
+                .map_err(|e| self.blame(e))
+                .map(|v| (self.index, Assign::Add(v))),
+        )
     }
 }
 
@@ -319,7 +356,12 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     pub fn whose<P: Entity>(self, predicate: Predicate<P>) -> Predicate<E> {
         Predicate::from_result(self.parent_key::<P>().and_then(|key| {
             let filter = predicate.into_filter()?;
-            Ok(Filter::Related(Box::new(Related { from: self.index, table: P::TABLE, to: key, filter })))
+            Ok(Filter::Related(Box::new(Related {
+                from: self.index,
+                table: P::TABLE,
+                to: key,
+                filter,
+            })))
         }))
     }
 
@@ -328,7 +370,12 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     pub fn any<P: Entity>(self, predicate: Predicate<E>) -> Predicate<P> {
         Predicate::from_result(self.parent_key::<P>().and_then(|key| {
             let filter = predicate.into_filter()?;
-            Ok(Filter::Related(Box::new(Related { from: key, table: E::TABLE, to: self.index, filter })))
+            Ok(Filter::Related(Box::new(Related {
+                from: key,
+                table: E::TABLE,
+                to: self.index,
+                filter,
+            })))
         }))
     }
 
@@ -374,7 +421,10 @@ pub struct Change<E> {
 
 impl<E> Change<E> {
     fn new(assign: Result<(usize, Assign)>) -> Self {
-        Self { assign, marker: PhantomData }
+        Self {
+            assign,
+            marker: PhantomData,
+        }
     }
 
     pub(crate) fn into_assign(self) -> Result<(usize, Assign)> {
@@ -398,7 +448,11 @@ impl<E> Copy for UniqueKey<E> {}
 
 impl<E: Entity> fmt::Debug for UniqueKey<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.columns.iter().map(|&at| E::TABLE.columns[at].name).collect();
+        let names: Vec<_> = self
+            .columns
+            .iter()
+            .map(|&at| E::TABLE.columns[at].name)
+            .collect();
         write!(f, "{}({})", E::TABLE.name, names.join(", "))
     }
 }
@@ -407,12 +461,18 @@ impl<E: Entity> UniqueKey<E> {
     /// The unique key over these columns. Written by `#[derive(Entity)]`.
     #[doc(hidden)]
     pub const fn new(columns: &'static [usize]) -> Self {
-        Self { columns, marker: PhantomData }
+        Self {
+            columns,
+            marker: PhantomData,
+        }
     }
 
     /// The metadata of the constraint; `None` for the primary key.
     pub fn def(self) -> Option<&'static Index> {
-        E::TABLE.uniques.iter().find(|unique| unique.columns == self.columns)
+        E::TABLE
+            .uniques
+            .iter()
+            .find(|unique| unique.columns == self.columns)
     }
 }
 

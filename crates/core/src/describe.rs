@@ -21,14 +21,20 @@ pub(crate) enum Values {
 
 /// The read in words.
 pub(crate) fn select(select: &Select, values: Values) -> String {
-    let mut text = Text { out: String::with_capacity(96), values };
+    let mut text = Text {
+        out: String::with_capacity(96),
+        values,
+    };
     text.select(select);
     text.out
 }
 
 /// The write in words.
 pub(crate) fn write(write: &Write, values: Values) -> String {
-    let mut text = Text { out: String::with_capacity(96), values };
+    let mut text = Text {
+        out: String::with_capacity(96),
+        values,
+    };
     text.write(write);
     text.out
 }
@@ -59,7 +65,11 @@ impl Text {
                     let _ = write!(self.out, " of {}", select.table.columns[at].name);
                 }
                 LinkPath::Through { table, parent, .. } => {
-                    let _ = write!(self.out, " through {}.{}", table.name, table.columns[parent].name);
+                    let _ = write!(
+                        self.out,
+                        " through {}.{}",
+                        table.name, table.columns[parent].name
+                    );
                 }
             }
             if link.limit.is_some() {
@@ -69,7 +79,9 @@ impl Text {
         self.where_clause(" where ", select.table, &select.filter);
         if !select.group_by.is_empty() {
             self.push(" group by ");
-            self.list(&select.group_by, |text, &at| text.push(select.table.columns[at].name));
+            self.list(&select.group_by, |text, &at| {
+                text.push(select.table.columns[at].name)
+            });
         }
         self.where_clause(" having ", select.table, &select.having);
         if !select.order.is_empty() {
@@ -87,7 +99,11 @@ impl Text {
     fn write(&mut self, write: &Write) {
         match &write.op {
             WriteOp::Insert(insert) => {
-                let rows = if insert.rows().len() == 1 { "row" } else { "rows" };
+                let rows = if insert.rows().len() == 1 {
+                    "row"
+                } else {
+                    "rows"
+                };
                 let _ = write!(self.out, "insert {rows} into {}", insert.table.name);
                 match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
                     Some(ConflictAction::Ignore) => self.push(" or ignore"),
@@ -97,7 +113,9 @@ impl Text {
             }
             WriteOp::Update(update) => {
                 let _ = write!(self.out, "update {} set ", update.table.name);
-                self.list(&update.set, |text, change| text.assign(update.table, change));
+                self.list(&update.set, |text, change| {
+                    text.assign(update.table, change)
+                });
                 self.where_clause(" where ", update.table, &update.filter);
             }
             WriteOp::UpdateRows(update) => {
@@ -158,7 +176,12 @@ impl Text {
                 self.push(name(*column));
                 self.push(" is null");
             }
-            Filter::Text { column, op, fold, pattern } => {
+            Filter::Text {
+                column,
+                op,
+                fold,
+                pattern,
+            } => {
                 self.push(name(*column));
                 self.push(match op {
                     TextMatch::Equals => " is ",
@@ -180,7 +203,12 @@ impl Text {
             }
             Filter::Related(related) => {
                 let to = related.table.columns[related.to].name;
-                let _ = write!(self.out, "{} in {}.{to} where (", name(related.from), related.table.name);
+                let _ = write!(
+                    self.out,
+                    "{} in {}.{to} where (",
+                    name(related.from),
+                    related.table.name
+                );
                 self.filter(related.table, &related.filter);
                 self.push(")");
             }

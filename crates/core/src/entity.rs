@@ -159,7 +159,10 @@ pub(crate) struct Filling {
 /// Works out what the layer adds to the columns of an insert struct.
 pub(crate) fn filling<I: Insert>(now: impl Fn() -> Timestamp) -> Filling {
     let table = I::Entity::TABLE;
-    let mut filling = Filling { columns: I::COLUMNS.to_vec(), values: Vec::new() };
+    let mut filling = Filling {
+        columns: I::COLUMNS.to_vec(),
+        values: Vec::new(),
+    };
     for (at, column) in table.columns.iter().enumerate() {
         if I::COLUMNS.contains(&at) {
             continue;
@@ -167,7 +170,11 @@ pub(crate) fn filling<I: Insert>(now: impl Fn() -> Timestamp) -> Filling {
         let value = if table.created_at == Some(at) {
             Value::Timestamp(now())
         } else if table.updated_at == Some(at) {
-            if column.nullable { Value::Null } else { Value::Timestamp(now()) }
+            if column.nullable {
+                Value::Null
+            } else {
+                Value::Timestamp(now())
+            }
         } else if table.version == Some(at) {
             Value::Int(1)
         } else if let Some(default) = column.default {
@@ -198,7 +205,10 @@ pub(crate) fn check_value(table: &'static Table, at: usize, value: &Value) -> Re
             if text.len() > max as usize && text.chars().count() > max as usize {
                 return Err(Error::new(
                     crate::ErrorKind::TooLong,
-                    format!("the text is {} characters long; at most {max} are allowed", text.chars().count()),
+                    format!(
+                        "the text is {} characters long; at most {max} are allowed",
+                        text.chars().count()
+                    ),
                 )
                 .or_column(table.name, column.name)
                 .with_value(text));

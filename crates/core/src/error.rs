@@ -85,8 +85,10 @@ impl Error {
     /// `Conflict`, `Busy` and `Unavailable` start out retryable, the rest not.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        let retryable =
-            matches!(kind, ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unavailable);
+        let retryable = matches!(
+            kind,
+            ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unavailable
+        );
         Self(Box::new(Repr {
             kind,
             message: message.into(),
@@ -115,7 +117,10 @@ impl Error {
     /// Something this engine cannot do, refused before anything was sent.
     #[cold]
     pub fn unsupported(engine: &str, what: &str) -> Self {
-        Self::new(ErrorKind::Unsupported, format!("{engine} cannot do this: {what}"))
+        Self::new(
+            ErrorKind::Unsupported,
+            format!("{engine} cannot do this: {what}"),
+        )
     }
 
     /// A call that makes no sense as it stands.
@@ -164,7 +169,10 @@ impl Error {
 
     /// The failing fields of a validation and what each needs, in order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.fields.iter().map(|(field, message)| (field.as_ref(), message.as_ref()))
+        self.0
+            .fields
+            .iter()
+            .map(|(field, message)| (field.as_ref(), message.as_ref()))
     }
 
     /// The offending value as text. May hold personal data; never part of `Display` or `Debug`.
@@ -179,7 +187,9 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Unique | ErrorKind::Reference)
             && self.table() == Some(table.name)
             && self.0.columns.len() == columns.len()
-            && columns.iter().all(|&at| self.columns().any(|name| name == table.columns[at].name))
+            && columns
+                .iter()
+                .all(|&at| self.columns().any(|name| name == table.columns[at].name))
     }
 
     /// Marks whether trying again may help.
@@ -306,7 +316,8 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let repr = &self.0;
         let mut out = f.debug_struct("Error");
-        out.field("kind", &repr.kind).field("message", &self.to_string());
+        out.field("kind", &repr.kind)
+            .field("message", &self.to_string());
         if let Some(constraint) = &repr.constraint {
             out.field("constraint", constraint);
         }
@@ -332,7 +343,9 @@ mod tests {
 
     #[test]
     fn values_stay_out_of_text() {
-        let error = Error::invalid("holds a NUL").with_column("bio").with_value("secret");
+        let error = Error::invalid("holds a NUL")
+            .with_column("bio")
+            .with_value("secret");
         assert_eq!(error.to_string(), "`bio`: holds a NUL");
         assert!(!format!("{error:?}").contains("secret"));
         assert_eq!(error.value(), Some("secret"));

@@ -182,7 +182,10 @@ impl<E> Predicate<E> {
     }
 
     pub(crate) fn from_result(filter: Result<Filter>) -> Self {
-        Self { filter, marker: PhantomData }
+        Self {
+            filter,
+            marker: PhantomData,
+        }
     }
 
     /// The filter, or why there is none.

@@ -2,6 +2,9 @@
 
 extern crate self as larder_core;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 pub mod access;
 pub mod clock;
 mod codec;
@@ -18,9 +21,6 @@ pub mod migration;
 pub mod models;
 pub mod observe;
 pub mod page;
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
 pub mod project;
 pub mod query;
 pub mod rows;

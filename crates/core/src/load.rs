@@ -45,7 +45,7 @@ pub trait Load: Sized + Send + 'static {
     fn decode(row: &dyn Row, at: usize) -> Result<Self::Row>;
 
     /// Loads the relations of all rows together and completes them, in order.
-    fn finish<'a>(loader: Loader<'a>, rows: Vec<Self::Row>) -> BoxFuture<'a, Result<Vec<Self>>>;
+    fn finish(loader: Loader<'_>, rows: Vec<Self::Row>) -> BoxFuture<'_, Result<Vec<Self>>>;
 }
 
 impl<E: Entity> Load for E {
@@ -57,10 +57,14 @@ impl<E: Entity> Load for E {
     }
 
     fn decode(row: &dyn Row, at: usize) -> Result<E> {
-        if at == 0 { E::from_row(row) } else { E::from_row(&Shifted { row, by: at }) }
+        if at == 0 {
+            E::from_row(row)
+        } else {
+            E::from_row(&Shifted { row, by: at })
+        }
     }
 
-    fn finish<'a>(_: Loader<'a>, rows: Vec<E>) -> BoxFuture<'a, Result<Vec<E>>> {
+    fn finish(_: Loader<'_>, rows: Vec<E>) -> BoxFuture<'_, Result<Vec<E>>> {
         Box::pin(std::future::ready(Ok(rows)))
     }
 }
@@ -91,7 +95,11 @@ pub struct Loader<'a> {
 impl<'a> Loader<'a> {
     /// An empty batch of relations.
     pub fn batch(self) -> Batch<'a> {
-        Batch { loader: self, queries: Vec::new(), error: None }
+        Batch {
+            loader: self,
+            queries: Vec::new(),
+            error: None,
+        }
     }
 }
 
@@ -120,7 +128,13 @@ pub struct Relation<C: Load> {
 
 impl<C: Load> Relation<C> {
     fn new(path: Result<LinkPath>) -> Self {
-        Self { path, filter: Predicate::all(), order: Vec::new(), limit: None, marker: PhantomData }
+        Self {
+            path,
+            filter: Predicate::all(),
+            order: Vec::new(),
+            limit: None,
+            marker: PhantomData,
+        }
     }
 
     /// The rows that refer to a `P` by this column.
@@ -174,10 +188,16 @@ impl<C: Load> Relation<C> {
     fn into_select(self, parents: Vec<Value>, output: Vec<Expr>) -> Result<(Select, Kind)> {
         let table = C::Entity::TABLE;
         let mut select = Select::new(table);
-        let aggregates = output.iter().any(|expr| matches!(expr, Expr::Aggregate(..)));
+        let aggregates = output
+            .iter()
+            .any(|expr| matches!(expr, Expr::Aggregate(..)));
         select.output = Output::Exprs(output);
         select.filter = self.filter.into_filter()?;
-        let link = Link { path: self.path?, parents, limit: self.limit };
+        let link = Link {
+            path: self.path?,
+            parents,
+            limit: self.limit,
+        };
         let kind = link.kind(table);
         select.link = Some(link);
         select.order = self.order.into_iter().map(Order::into_order_by).collect();
@@ -264,8 +284,15 @@ impl<'a> Batch<'a> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let answers = self.loader.db.read_all(self.queries, self.loader.site).await?;
-        Ok(Loaded { loader: self.loader, answers: answers.into_iter().map(Some).collect() })
+        let answers = self
+            .loader
+            .db
+            .read_all(self.queries, self.loader.site)
+            .await?;
+        Ok(Loaded {
+            loader: self.loader,
+            answers: answers.into_iter().map(Some).collect(),
+        })
     }
 }
 
@@ -296,7 +323,9 @@ impl Loaded<'_> {
 
     /// The relation's counts by parent.
     pub fn take_count(&mut self, slot: Slot<u64>) -> Result<Counts> {
-        Ok(Counts { by_parent: self.linked::<u64>(slot.0)?.into_iter().collect() })
+        Ok(Counts {
+            by_parent: self.linked::<u64>(slot.0)?.into_iter().collect(),
+        })
     }
 }
 
@@ -321,7 +350,10 @@ impl<C> Children<C> {
 impl<C: Clone> Children<C> {
     /// The row that several others may refer to.
     pub fn shared(&self, parent: &Value) -> Option<C> {
-        self.by_parent.get(parent).and_then(|rows| rows.first()).cloned()
+        self.by_parent
+            .get(parent)
+            .and_then(|rows| rows.first())
+            .cloned()
     }
 
     /// The row that must exist because a reference says so.
@@ -364,7 +396,11 @@ struct Linked<T> {
 
 impl<T> Linked<T> {
     fn new(kind: Kind, decode: fn(&dyn Row) -> Result<T>) -> Self {
-        Self { kind, rows: Vec::new(), decode }
+        Self {
+            kind,
+            rows: Vec::new(),
+            decode,
+        }
     }
 }
 

@@ -100,15 +100,29 @@ impl Report {
     #[track_caller]
     pub fn assert_round_trips(&self, at_most: usize) {
         let trips = self.round_trips;
-        assert!(trips <= at_most, "{trips} round trips, at most {at_most} expected:\n{self}");
+        assert!(
+            trips <= at_most,
+            "{trips} round trips, at most {at_most} expected:\n{self}"
+        );
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} statements in {} round trips", self.count(), self.round_trips)?;
+        writeln!(
+            f,
+            "{} statements in {} round trips",
+            self.count(),
+            self.round_trips
+        )?;
         for seen in &self.statements {
-            writeln!(f, "  {}:{}  {}", seen.site.file(), seen.site.line(), seen.shape)?;
+            writeln!(
+                f,
+                "  {}:{}  {}",
+                seen.site.file(),
+                seen.site.line(),
+                seen.shape
+            )?;
         }
         for repeat in self.repeated() {
             writeln!(f, "  repeated {} times: {}", repeat.times, repeat.shape)?;

@@ -57,7 +57,10 @@ impl<L: Load> Page<L> {
 
     /// The page before; empty before the first one.
     #[track_caller]
-    pub fn previous<'a>(&self, db: &'a Db) -> impl Future<Output = Result<Self>> + Send + use<'a, L> {
+    pub fn previous<'a>(
+        &self,
+        db: &'a Db,
+    ) -> impl Future<Output = Result<Self>> + Send + use<'a, L> {
         let (query, cursor) = (self.query.clone(), self.previous.clone());
         let site = std::panic::Location::caller();
         async move {
@@ -96,7 +99,9 @@ impl FromStr for Cursor {
 impl Cursor {
     fn encode(fingerprint: u64, position: &[Value]) -> Self {
         let mut bytes = Vec::with_capacity(32);
-        position.iter().for_each(|value| codec::write(&mut bytes, value));
+        for value in position {
+            codec::write(&mut bytes, value);
+        }
         let check = codec::fnv1a(fingerprint, &bytes);
         let mut whole = fingerprint.to_le_bytes().to_vec();
         whole.extend_from_slice(&check.to_le_bytes());
@@ -105,7 +110,8 @@ impl Cursor {
     }
 
     fn decode(&self, fingerprint: u64, kinds: &[Kind]) -> Result<Vec<Value>> {
-        let broken = || Error::misuse("the cursor was changed or cut off: start from the first page");
+        let broken =
+            || Error::misuse("the cursor was changed or cut off: start from the first page");
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| broken())?;
         let (query, rest) = bytes.split_first_chunk::<8>().ok_or_else(broken)?;
         let (check, mut rest) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
@@ -117,8 +123,10 @@ impl Cursor {
                 "the cursor belongs to another query: filter and order must be the same on every page",
             ));
         }
-        let position: Option<Vec<Value>> =
-            kinds.iter().map(|&kind| codec::read(&mut rest, kind)).collect();
+        let position: Option<Vec<Value>> = kinds
+            .iter()
+            .map(|&kind| codec::read(&mut rest, kind))
+            .collect();
         position.filter(|_| rest.is_empty()).ok_or_else(broken)
     }
 }
@@ -148,17 +156,33 @@ impl PageQuery {
         if size == 0 || size > SIZE_MAX {
             return misuse("a page has 1 to 10,000 rows");
         }
-        if select.order.iter().any(|by| !matches!(by.expr, Expr::Column(_))) {
+        if select
+            .order
+            .iter()
+            .any(|by| !matches!(by.expr, Expr::Column(_)))
+        {
             return misuse("pages can be ordered by columns only, not by aggregates");
         }
         break_ties(&mut select);
         let words = describe::select(&select, Values::Shown);
         let fingerprint = codec::fnv1a(codec::FNV_OFFSET, words.as_bytes());
-        Ok(Self { select, size, total, timeout, fingerprint })
+        Ok(Self {
+            select,
+            size,
+            total,
+            timeout,
+            fingerprint,
+        })
     }
 
     fn empty<L>(self) -> Page<L> {
-        Page { items: Vec::new(), next: None, previous: None, total: None, query: self }
+        Page {
+            items: Vec::new(),
+            next: None,
+            previous: None,
+            total: None,
+            query: self,
+        }
     }
 
     /// Reads the page after or before a place, or the first one.
@@ -179,14 +203,19 @@ impl PageQuery {
             if let Some(cursor) = cursor {
                 let position = cursor.decode(self.fingerprint, &self.kinds())?;
                 let filter = std::mem::replace(&mut select.filter, Filter::All);
-                select.filter = filter.and(beyond(&self.select.order, &position, forward, &self.select));
+                select.filter =
+                    filter.and(beyond(&self.select.order, &position, forward, &self.select));
             }
         }
         if backward {
             select.order.iter_mut().for_each(reverse);
         }
         select.limit = Some(self.size + 1); // one more tells whether the list goes on
-        let sink = Keyed::<L> { rows: Vec::new(), width, kinds: self.kinds() };
+        let sink = Keyed::<L> {
+            rows: Vec::new(),
+            width,
+            kinds: self.kinds(),
+        };
         let rows = self.read(db, select, Rows::new(sink), site).await?;
         let mut rows = rows.into_sink::<Keyed<L>>()?.rows;
         let more = rows.len() as u64 > self.size;
@@ -195,18 +224,40 @@ impl PageQuery {
             rows.reverse();
         }
         let place = |row: Option<&(Vec<Value>, L::Row)>, exists: bool| {
-            row.filter(|_| exists).map(|(position, _)| Cursor::encode(self.fingerprint, position))
+            row.filter(|_| exists)
+                .map(|(position, _)| Cursor::encode(self.fingerprint, position))
         };
-        let next = place(rows.last(), if backward { true } else { more || before.is_some() });
+        let next = place(
+            rows.last(),
+            if backward {
+                true
+            } else {
+                more || before.is_some()
+            },
+        );
         let previous = place(rows.first(), if backward { more } else { after.is_some() });
-        let total = if self.total { Some(self.count(db, site).await?) } else { None };
+        let total = if self.total {
+            Some(self.count(db, site).await?)
+        } else {
+            None
+        };
         let rows = rows.into_iter().map(|(_, row)| row).collect();
         let items = L::finish(Loader { db, site }, rows).await?;
-        Ok(Page { items, next, previous, total, query: self })
+        Ok(Page {
+            items,
+            next,
+            previous,
+            total,
+            query: self,
+        })
     }
 
     fn kinds(&self) -> Vec<Kind> {
-        self.select.order.iter().map(|by| by.expr.kind(self.select.table)).collect()
+        self.select
+            .order
+            .iter()
+            .map(|by| by.expr.kind(self.select.table))
+            .collect()
     }
 
     async fn read(&self, db: &Db, select: Select, rows: Rows, site: Site) -> Result<Rows> {
@@ -222,7 +273,11 @@ impl PageQuery {
         select.order.clear();
         let rows = Rows::new(First::new(|row| get::<i64>(row, 0)));
         let rows = self.read(db, select, rows, site).await?;
-        Ok(rows.into_sink::<First<i64>>()?.row.unwrap_or(0).unsigned_abs())
+        Ok(rows
+            .into_sink::<First<i64>>()?
+            .row
+            .unwrap_or(0)
+            .unsigned_abs())
     }
 }
 
@@ -243,23 +298,40 @@ fn beyond(order: &[OrderBy], position: &[Value], forward: bool, select: &Select)
         .iter()
         .zip(position)
         .filter_map(|(by, value)| {
-            let Expr::Column(column) = by.expr else { return None };
+            let Expr::Column(column) = by.expr else {
+                return None;
+            };
             let mut by = *by;
             if !forward {
                 reverse(&mut by);
             }
             let nullable = select.table.columns[column].nullable;
-            Some(Step { column, by, value, nullable })
+            Some(Step {
+                column,
+                by,
+                value,
+                nullable,
+            })
         })
         .collect();
     let mut any = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
-        let Some(beyond) = step.beyond() else { continue };
+        let Some(beyond) = step.beyond() else {
+            continue;
+        };
         let mut all: Vec<Filter> = steps[..at].iter().map(Step::same).collect();
         all.push(beyond);
-        any.push(if all.len() == 1 { all.remove(0) } else { Filter::And(all) });
+        any.push(if all.len() == 1 {
+            all.remove(0)
+        } else {
+            Filter::And(all)
+        });
     }
-    let lexicographic = if any.len() == 1 { any.remove(0) } else { Filter::Or(any) };
+    let lexicographic = if any.len() == 1 {
+        any.remove(0)
+    } else {
+        Filter::Or(any)
+    };
     match steps.first().and_then(Step::bound) {
         Some(bound) if steps.len() > 1 => bound.and(lexicographic),
         _ => lexicographic,
@@ -276,16 +348,26 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn compare(&self, op: Comparison) -> Filter {
-        Filter::Compare { left: self.by.expr, op, value: self.value.clone() }
+        Filter::Compare {
+            left: self.by.expr,
+            op,
+            value: self.value.clone(),
+        }
     }
 
     fn is_null(&self) -> Filter {
-        Filter::IsNull { column: self.column }
+        Filter::IsNull {
+            column: self.column,
+        }
     }
 
     /// Rows at the same value.
     fn same(&self) -> Filter {
-        if self.value.is_null() { self.is_null() } else { self.compare(Comparison::Eq) }
+        if self.value.is_null() {
+            self.is_null()
+        } else {
+            self.compare(Comparison::Eq)
+        }
     }
 
     /// Rows at a value beyond; `None` if nothing can be.
@@ -294,7 +376,11 @@ impl Step<'_> {
             (true, Nulls::First) => Some(Filter::Not(Box::new(self.is_null()))),
             (true, Nulls::Last) => None,
             (false, nulls) => {
-                let op = if self.by.descending { Comparison::Lt } else { Comparison::Gt };
+                let op = if self.by.descending {
+                    Comparison::Lt
+                } else {
+                    Comparison::Gt
+                };
                 let values = self.compare(op);
                 if self.nullable && nulls == Nulls::Last {
                     Some(Filter::Or(vec![values, self.is_null()]))
@@ -307,8 +393,13 @@ impl Step<'_> {
 
     /// Rows at this value or beyond, where that is one plain comparison.
     fn bound(&self) -> Option<Filter> {
-        let plain = !self.value.is_null() && !(self.nullable && self.by.nulls == Nulls::Last);
-        let op = if self.by.descending { Comparison::Le } else { Comparison::Ge };
+        let nulls_follow = self.nullable && self.by.nulls == Nulls::Last;
+        let plain = !(self.value.is_null() || nulls_follow);
+        let op = if self.by.descending {
+            Comparison::Le
+        } else {
+            Comparison::Ge
+        };
         plain.then(|| self.compare(op))
     }
 }

@@ -136,7 +136,10 @@ pub struct Projected<'a, E, P> {
 
 impl<'a, E: Entity, P: Project<E> + 'static> Projected<'a, E, P> {
     pub(crate) fn new(query: Query<'a, E>) -> Self {
-        Self { query, marker: PhantomData }
+        Self {
+            query,
+            marker: PhantomData,
+        }
     }
 
     /// Orders by this too; aggregates are possible here.
@@ -158,7 +161,12 @@ impl<'a, E: Entity, P: Project<E> + 'static> Projected<'a, E, P> {
         E: 'a,
     {
         let site = Location::caller();
-        async move { self.query.run(Rows::collect(P::read), site).await?.into_vec() }
+        async move {
+            self.query
+                .run(Rows::collect(P::read), site)
+                .await?
+                .into_vec()
+        }
     }
 
     /// The first row, if there is any. An aggregate without groups always has one.
@@ -166,7 +174,11 @@ impl<'a, E: Entity, P: Project<E> + 'static> Projected<'a, E, P> {
     pub fn first(self) -> impl Future<Output = Result<Option<P::Output>>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let rows = self.query.limit(1).run(Rows::new(First::new(P::read)), site).await?;
+            let rows = self
+                .query
+                .limit(1)
+                .run(Rows::new(First::new(P::read)), site)
+                .await?;
             Ok(rows.into_sink::<First<P::Output>>()?.row)
         }
     }

@@ -75,7 +75,10 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn by_key(self, key: E::Key) -> ByKey<'a, E> {
         ByKey(match key_filter::<E>(key) {
             Ok(filter) => self.filter(filter.into()),
-            Err(error) => Self { error: self.error.or(Some(error)), ..self },
+            Err(error) => Self {
+                error: self.error.or(Some(error)),
+                ..self
+            },
         })
     }
 
@@ -159,10 +162,13 @@ impl<'a, E: Entity> Query<'a, E> {
 
     /// The select, or the first mistake made in building it.
     pub(crate) fn checked(self) -> Result<(&'a Db, Select, Option<Duration>)> {
-        match self.error {
-            Some(error) => Err(error),
-            None => Ok((self.db, self.select, self.timeout)),
+        if let Some(error) = self.error {
+            return Err(error);
         }
+        if self.select.distinct {
+            refuse_hidden_order(&self.select)?;
+        }
+        Ok((self.db, self.select, self.timeout))
     }
 
     pub(crate) async fn run(self, rows: Rows, site: Site) -> Result<Rows> {
@@ -185,7 +191,10 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn first(self) -> impl Future<Output = Result<Option<E>>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let rows = self.limit(1).run(Rows::new(First::new(E::from_row)), site).await?;
+            let rows = self
+                .limit(1)
+                .run(Rows::new(First::new(E::from_row)), site)
+                .await?;
             Ok(rows.into_sink::<First<E>>()?.row)
         }
     }
@@ -198,12 +207,17 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn one(self) -> impl Future<Output = Result<E>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let mut rows: Vec<E> =
-                self.limit(2).run(Rows::collect(E::from_row), site).await?.into_vec()?;
+            let mut rows: Vec<E> = self
+                .limit(2)
+                .run(Rows::collect(E::from_row), site)
+                .await?
+                .into_vec()?;
             match (rows.pop(), rows.is_empty()) {
                 (Some(row), true) => Ok(row),
-                (None, _) => Err(Error::new(ErrorKind::NotFound, "no row satisfies the query")
-                    .with_table(E::TABLE.name)),
+                (None, _) => Err(
+                    Error::new(ErrorKind::NotFound, "no row satisfies the query")
+                        .with_table(E::TABLE.name),
+                ),
                 (Some(_), false) => Err(Error::misuse(
                     "several rows satisfy a query that asked for the only one",
                 )
@@ -220,7 +234,10 @@ impl<'a, E: Entity> Query<'a, E> {
             let loader = Loader { db: self.db, site };
             let mut query = self;
             query.select.output = Output::Exprs(columns_of::<L>());
-            let rows = query.run(Rows::collect(|row| L::decode(row, 0)), site).await?.into_vec()?;
+            let rows = query
+                .run(Rows::collect(|row| L::decode(row, 0)), site)
+                .await?
+                .into_vec()?;
             L::finish(loader, rows).await
         }
     }
@@ -247,7 +264,9 @@ impl<'a, E: Entity> Query<'a, E> {
         async move {
             let (after, before, total) = (self.after.clone(), self.before.clone(), self.total);
             let (db, select, timeout) = self.checked()?;
-            PageQuery::new(select, size, total, timeout)?.run(db, after, before, site).await
+            PageQuery::new(select, size, total, timeout)?
+                .run(db, after, before, site)
+                .await
         }
     }
 
@@ -261,8 +280,14 @@ impl<'a, E: Entity> Query<'a, E> {
             query.select.output = Output::Exprs(vec![Expr::Aggregate(Aggregate::Count, None)]);
             query.select.order.clear();
             (query.select.limit, query.select.offset) = (None, 0);
-            let rows = query.run(Rows::new(First::new(|row| get::<i64>(row, 0))), site).await?;
-            let all = rows.into_sink::<First<i64>>()?.row.unwrap_or(0).unsigned_abs();
+            let rows = query
+                .run(Rows::new(First::new(|row| get::<i64>(row, 0))), site)
+                .await?;
+            let all = rows
+                .into_sink::<First<i64>>()?
+                .row
+                .unwrap_or(0)
+                .unsigned_abs();
             Ok(all.saturating_sub(offset).min(limit.unwrap_or(u64::MAX)))
         }
     }
@@ -298,7 +323,10 @@ impl<'a, E: Entity> Query<'a, E> {
     /// # Errors
     /// `Misuse` if the query has an order, a limit or an offset: an update takes a filter only.
     #[track_caller]
-    pub fn update(self, changes: impl IntoChanges<E>) -> impl Future<Output = Result<u64>> + Send + 'a {
+    pub fn update(
+        self,
+        changes: impl IntoChanges<E>,
+    ) -> impl Future<Output = Result<u64>> + Send + 'a {
         let site = Location::caller();
         let changes = changes.into_changes();
         async move {
@@ -307,7 +335,11 @@ impl<'a, E: Entity> Query<'a, E> {
             if set.is_empty() {
                 return Ok(0);
             }
-            let op = WriteOp::Update(UpdateWhere { table: E::TABLE, set, filter: select.filter });
+            let op = WriteOp::Update(UpdateWhere {
+                table: E::TABLE,
+                set,
+                filter: select.filter,
+            });
             Ok(db.write(op, None, Rows::discard(), site).await?.0.rows)
         }
     }
@@ -322,7 +354,10 @@ impl<'a, E: Entity> Query<'a, E> {
         let site = Location::caller();
         async move {
             let (db, select, _) = self.only_filter("delete")?.checked()?;
-            let op = WriteOp::Delete(DeleteWhere { table: E::TABLE, filter: select.filter });
+            let op = WriteOp::Delete(DeleteWhere {
+                table: E::TABLE,
+                filter: select.filter,
+            });
             Ok(db.write(op, None, Rows::discard(), site).await?.0.rows)
         }
     }
@@ -332,8 +367,10 @@ impl<'a, E: Entity> Query<'a, E> {
         if select.order.is_empty() && select.limit.is_none() && select.offset == 0 {
             return Ok(self);
         }
-        Err(Error::misuse(format!("{what} takes a filter only: leave out order, limit and offset"))
-            .with_table(E::TABLE.name))
+        Err(Error::misuse(format!(
+            "{what} takes a filter only: leave out order, limit and offset"
+        ))
+        .with_table(E::TABLE.name))
     }
 }
 
@@ -457,14 +494,35 @@ pub(crate) fn finish_changes<E: Entity>(
     Ok(changes.0)
 }
 
+/// Duplicates that differ only in what they are ordered by would have no one place in the order.
+fn refuse_hidden_order(select: &Select) -> Result<()> {
+    let shown = |expr| match &select.output {
+        Output::Entity => true,
+        Output::Exprs(exprs) => exprs.contains(expr),
+    };
+    if select.order.iter().all(|by| shown(&by.expr)) {
+        return Ok(());
+    }
+    Err(
+        Error::misuse("a distinct query can be ordered only by what it selects")
+            .with_table(select.table.name),
+    )
+}
+
 /// The filter that pins a key.
 pub(crate) fn key_filter<E: Entity>(key: E::Key) -> Result<Filter> {
-    let values = key.into_values().map_err(|e| e.or_column(E::TABLE.name, E::TABLE.columns[E::TABLE.key[0]].name))?;
-    let mut pins = E::TABLE.key.iter().zip(values).map(|(&at, value)| Filter::Compare {
-        left: Expr::Column(at),
-        op: Comparison::Eq,
-        value,
-    });
+    let values = key
+        .into_values()
+        .map_err(|e| e.or_column(E::TABLE.name, E::TABLE.columns[E::TABLE.key[0]].name))?;
+    let mut pins = E::TABLE
+        .key
+        .iter()
+        .zip(values)
+        .map(|(&at, value)| Filter::Compare {
+            left: Expr::Column(at),
+            op: Comparison::Eq,
+            value,
+        });
     match (pins.next(), E::TABLE.key.len()) {
         (Some(pin), 1) => Ok(pin),
         (first, _) => Ok(Filter::And(first.into_iter().chain(pins).collect())),
@@ -483,8 +541,16 @@ pub(crate) fn break_ties(select: &mut Select) {
         if !select.order.iter().any(|by| by.expr == expr) {
             // The direction of the last step, so that one index can serve the whole order.
             let descending = select.order.last().is_some_and(|by| by.descending);
-            let nulls = if descending { Nulls::First } else { Nulls::Last };
-            select.order.push(OrderBy { expr, descending, nulls });
+            let nulls = if descending {
+                Nulls::First
+            } else {
+                Nulls::Last
+            };
+            select.order.push(OrderBy {
+                expr,
+                descending,
+                nulls,
+            });
         }
     }
 }

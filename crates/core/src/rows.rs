@@ -41,7 +41,11 @@ pub fn get<T: ColumnType>(row: &dyn Row, at: usize) -> Result<T> {
 
 #[cold]
 fn blame(error: Error, row: &dyn Row, at: usize) -> Error {
-    if error.columns().next().is_none() { error.with_column(row.name(at)) } else { error }
+    if error.columns().next().is_none() {
+        error.with_column(row.name(at))
+    } else {
+        error
+    }
 }
 
 /// What the engine does after a row.
@@ -98,7 +102,10 @@ impl Rows {
 
     /// Collects every row with this function; get them back with [`into_vec`](Self::into_vec).
     pub fn collect<T: Send + 'static>(decode: fn(&dyn Row) -> Result<T>) -> Self {
-        Self::new(Collect { rows: Vec::new(), decode })
+        Self::new(Collect {
+            rows: Vec::new(),
+            decode,
+        })
     }
 
     /// Shows the sink one row.
@@ -131,7 +138,8 @@ impl Rows {
     /// `Misuse` if the engine returned other rows than it was given.
     pub fn into_sink<S: Sink>(self) -> Result<Box<S>> {
         let any: Box<dyn Any> = self.0;
-        any.downcast().map_err(|_| Error::misuse("the store returned rows it was not given"))
+        any.downcast()
+            .map_err(|_| Error::misuse("the store returned rows it was not given"))
     }
 
     /// The rows of [`collect`](Self::collect).
@@ -179,7 +187,10 @@ pub struct OwnedRow<'a> {
 impl<'a> OwnedRow<'a> {
     /// A row over these values.
     pub fn new(values: &'a [crate::value::Value]) -> Self {
-        Self { values, marker: PhantomData }
+        Self {
+            values,
+            marker: PhantomData,
+        }
     }
 }
 

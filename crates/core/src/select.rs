@@ -4,10 +4,10 @@
 
 use std::marker::PhantomData;
 
+use crate::column::Operand;
 use crate::entity::Entity;
 use crate::filter::{Comparison, Filter, Predicate};
 use crate::schema::Table;
-use crate::column::Operand;
 use crate::types::ColumnType;
 use crate::value::Kind;
 
@@ -66,7 +66,7 @@ pub enum Aggregate {
     Count,
     /// How many different values that are not NULL.
     CountDistinct,
-    /// The sum: `i64` for integers (overflow is an error), `f64` for floats, exact for decimals.
+    /// The sum: `i64` for integers (leaving its range is an error; on SQLite also in between), `f64` for floats, exact for decimals.
     Sum,
     /// The average: exact for decimals (rounded to 28 digits), `f64` otherwise.
     Avg,
@@ -183,9 +183,8 @@ impl Expr {
     pub fn kind(self, table: &Table) -> Kind {
         match self {
             Self::Column(at) => table.columns[at].kind,
-            Self::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _) | Self::Aggregate(_, None) => {
-                Kind::I64
-            }
+            Self::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _)
+            | Self::Aggregate(_, None) => Kind::I64,
             Self::Aggregate(function, Some(at)) => {
                 let kind = table.columns[at].kind;
                 match (function, kind) {
@@ -209,7 +208,14 @@ pub struct Order<E> {
 
 impl<E> Order<E> {
     pub(crate) fn new(expr: Expr, descending: bool, nulls: Nulls) -> Self {
-        Self { by: OrderBy { expr, descending, nulls }, marker: PhantomData }
+        Self {
+            by: OrderBy {
+                expr,
+                descending,
+                nulls,
+            },
+            marker: PhantomData,
+        }
     }
 
     /// Puts NULLs before all values.
@@ -247,7 +253,10 @@ impl<E, T> Copy for Selection<E, T> {}
 
 impl<E, T> Selection<E, T> {
     pub(crate) fn aggregate(function: Aggregate, column: Option<usize>) -> Self {
-        Self { expr: Expr::Aggregate(function, column), marker: PhantomData }
+        Self {
+            expr: Expr::Aggregate(function, column),
+            marker: PhantomData,
+        }
     }
 }
 
@@ -263,9 +272,11 @@ impl<E: Entity, T> Selection<E, T> {
     }
 
     fn compare<V: ColumnType>(self, op: Comparison, value: impl Operand<V>) -> Predicate<E> {
-        Predicate::from_result(
-            value.operand().map(|value| Filter::Compare { left: self.expr, op, value }),
-        )
+        Predicate::from_result(value.operand().map(|value| Filter::Compare {
+            left: self.expr,
+            op,
+            value,
+        }))
     }
 }
 

@@ -84,10 +84,12 @@ pub trait Transaction: Storage {
     ///
     /// # Errors
     /// `Conflict` if it lost against concurrent work; `Unknown` if the answer was lost; `Closed`
-    /// if it has ended before. In every case the transaction has ended.
+    /// if it has ended before: in these cases the transaction has ended. `Misuse` while a nested
+    /// transaction is open: it stays as it is.
     async fn commit(&self) -> Result<()>;
 
-    /// Undoes the work. Twice is fine.
+    /// Undoes the work, and that of nested transactions. Twice is fine; after a commit it answers
+    /// `Closed`.
     async fn rollback(&self) -> Result<()>;
 }
 
@@ -166,7 +168,10 @@ impl Capabilities {
         match options.isolation {
             Some(asked) if asked > self.isolation => Err(Error::unsupported(
                 self.engine,
-                &format!("{asked:?} isolation; the strictest it has is {:?}", self.isolation),
+                &format!(
+                    "{asked:?} isolation; the strictest it has is {:?}",
+                    self.isolation
+                ),
             )),
             _ => Ok(()),
         }

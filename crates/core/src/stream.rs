@@ -43,13 +43,21 @@ impl<'a, T: Send + 'static> RowStream<'a, T> {
         site: Site,
     ) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_WAITING);
-        let sink = Batched { sender, rows: Vec::new(), decode };
+        let sink = Batched {
+            sender,
+            rows: Vec::new(),
+            decode,
+        };
         let read = Box::pin(async move {
             let rows = query.run(Rows::new(sink), site).await?;
             rows.into_sink::<Batched<T>>()?.finish().await;
             Ok(())
         });
-        Self { read: Some(read), batches, current: Vec::new().into_iter() }
+        Self {
+            read: Some(read),
+            batches,
+            current: Vec::new().into_iter(),
+        }
     }
 
     /// The next row; `None` at the end, or after an error.
@@ -119,7 +127,11 @@ impl<T: Send + 'static> Sink for Batched<T> {
             self.rows.reserve_exact(BATCH_ROWS);
         }
         self.rows.push((self.decode)(row)?);
-        Ok(if self.rows.len() < BATCH_ROWS { Flow::More } else { Flow::Full })
+        Ok(if self.rows.len() < BATCH_ROWS {
+            Flow::More
+        } else {
+            Flow::Full
+        })
     }
 
     fn restart(&mut self) -> bool {

@@ -160,7 +160,11 @@ impl Value {
     ///
     /// `None` when either is `Null`: comparing with NULL is neither true nor false.
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
-        if self.is_null() || other.is_null() { None } else { Some(self.cmp(other)) }
+        if self.is_null() || other.is_null() {
+            None
+        } else {
+            Some(self.cmp(other))
+        }
     }
 
     fn rank(&self) -> u8 {

@@ -14,8 +14,8 @@ use crate::value::Value;
 pub struct Write {
     /// What to do.
     pub op: WriteOp,
-    /// What comes back of every row written, in the order given for inserts and of the keys for
-    /// the rest; nothing by default. Only columns, no aggregates.
+    /// What comes back of every row written: in the order given for inserts, in the order of the
+    /// primary key for the rest. Nothing by default. Only columns, no aggregates.
     pub returning: Option<Output>,
     /// When to give up. The store answers `Timeout` if nothing was applied and `Unknown` if it
     /// cannot tell.
@@ -126,7 +126,11 @@ impl Written {
 impl Write {
     /// A write that returns no rows and has no deadline.
     pub const fn new(op: WriteOp) -> Self {
-        Self { op, returning: None, deadline: None }
+        Self {
+            op,
+            returning: None,
+            deadline: None,
+        }
     }
 
     /// The table written to.

@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use jiff::civil::Date;
-use larder_core::Value;
+use larder_core::{Date, Value};
 use larder_sql::Param;
 use rusqlite::Statement;
 use rusqlite::types::{ToSql, ToSqlOutput, Value as SqlValue, ValueRef as SqlRef};
@@ -102,7 +101,12 @@ pub(crate) fn date(days: i64) -> Option<Date> {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = (shifted_month + 2) % 12 + 1;
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    Date::new(
+        i16::try_from(year).ok()?,
+        i8::try_from(month).ok()?,
+        i8::try_from(day).ok()?,
+    )
+    .ok()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{decimal, functions};
 use crate::interrupt::Interrupt;
 use crate::options::{JournalMode, Location, SqliteOptions, Synchronous};
+use crate::{decimal, functions};
 
 /// A database's options with what its connections have to agree on.
 #[derive(Clone, Debug)]

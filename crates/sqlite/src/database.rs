@@ -76,7 +76,9 @@ impl Database {
 
     /// Tries to run a short read on the calling task.
     pub(crate) fn read_inline(&self, select: &Select, rows: &mut Rows) -> Result<Inline> {
-        let Some(mut lent) = self.readers.try_lend() else { return Ok(Inline::Later) };
+        let Some(mut lent) = self.readers.try_lend() else {
+            return Ok(Inline::Later);
+        };
         match lent.fresh() {
             Ok(_) => {}
             Err(error) if error.is_busy() => return Ok(Inline::Later),
@@ -92,7 +94,13 @@ impl Database {
         let cancel = CancelOnDrop::default();
         let token = cancel.0.clone();
         off_task(move || {
-            read::run_blocking(reader.connection(), reader.interrupt(), token, &select, &mut rows)?;
+            read::run_blocking(
+                reader.connection(),
+                reader.interrupt(),
+                token,
+                &select,
+                &mut rows,
+            )?;
             Ok(rows)
         })
         .await
@@ -105,7 +113,9 @@ impl Database {
     ) -> Result<T> {
         let reader = self.readers.check_out(None).await?;
         off_task(move || {
-            reader.interrupt().arm(Budget::Unlimited, Patience::BusyTimeout);
+            reader
+                .interrupt()
+                .arm(Budget::Unlimited, Patience::BusyTimeout);
             work(reader.connection())
         })
         .await
@@ -128,7 +138,7 @@ impl Database {
     pub(crate) async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
         let statements = create_tables(Dialect::Sqlite, tables);
         self.with_writer(move |connection| {
-            let run = || -> rusqlite::Result<()> {
+            let mut run = || -> rusqlite::Result<()> {
                 let transaction = connection.transaction()?;
                 for statement in &statements {
                     transaction.execute_batch(statement)?;
@@ -204,8 +214,11 @@ pub(crate) fn back_up(source: &Connection, target: &Path) -> Result<()> {
     })();
     let renamed = outcome.and_then(|()| {
         std::fs::rename(&partial, target).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "the finished backup could not be renamed")
-                .with_source(error)
+            Error::new(
+                ErrorKind::Unavailable,
+                "the finished backup could not be renamed",
+            )
+            .with_source(error)
         })
     });
     if renamed.is_err() {
@@ -225,7 +238,10 @@ fn run_backup(source: &Connection, copy: &mut Connection) -> Result<()> {
             _ => {
                 let since = *locked_since.get_or_insert_with(std::time::Instant::now);
                 if since.elapsed() > BACKUP_PATIENCE {
-                    return Err(Error::new(ErrorKind::Busy, "the database stayed locked during the backup"));
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        "the database stayed locked during the backup",
+                    ));
                 }
             }
         }
@@ -239,8 +255,10 @@ fn verify(copy: &Connection) -> Result<()> {
         copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
     match answer {
         Ok(text) if text == "ok" => Ok(()),
-        Ok(text) => Err(Error::new(ErrorKind::Corrupt, "the backup is damaged; it was not kept")
-            .with_value(text)),
+        Ok(text) => Err(
+            Error::new(ErrorKind::Corrupt, "the backup is damaged; it was not kept")
+                .with_value(text),
+        ),
         Err(error) => Err(EngineError::from(error).into()),
     }
 }

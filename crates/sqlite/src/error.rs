@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
 use larder_core::{Error, ErrorKind, Select, Table};
+use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
 /// An error of this crate before it is mapped to the one its users see.
@@ -154,35 +154,58 @@ impl From<EngineError> for Error {
                 "the deadline passed while waiting for the writer, and nothing was applied; if a \
                  transaction is open, use its handle",
             ),
-            EngineError::QueueFull => {
-                (ErrorKind::Busy, "too many writes are waiting for the writer; try again later")
-            }
+            EngineError::QueueFull => (
+                ErrorKind::Busy,
+                "too many writes are waiting for the writer; try again later",
+            ),
             EngineError::Closed => (ErrorKind::Closed, "the database has been closed"),
             EngineError::Panicked(_) => (ErrorKind::Engine, "the write panicked and was undone"),
         };
-        Self::new(kind, message).with_source(error)
+        let panic = match &error {
+            EngineError::Panicked(message) => Some(message.clone()),
+            _ => None,
+        };
+        let error = Self::new(kind, message).with_source(error);
+        match panic {
+            Some(panic) => error.with_value(panic),
+            None => error,
+        }
     }
 }
 
 /// What a failure of SQLite is to a user.
 fn of_failure(failure: Failure) -> (ErrorKind, &'static str) {
     match failure {
-        Failure::Busy => (ErrorKind::Busy, "the database is locked by somebody else; try again"),
-        Failure::Interrupted => (ErrorKind::Timeout, "the statement was stopped before its end"),
+        Failure::Busy => (
+            ErrorKind::Busy,
+            "the database is locked by somebody else; try again",
+        ),
+        Failure::Interrupted => (
+            ErrorKind::Timeout,
+            "the statement was stopped before its end",
+        ),
         Failure::Unique => (ErrorKind::Unique, "a row with this value exists already"),
         Failure::ForeignKey => (ErrorKind::Reference, "a reference refuses the change"),
         Failure::NotNull => (ErrorKind::NotNull, "a column must have a value"),
         Failure::Check | Failure::Constraint => (ErrorKind::Check, "a constraint refuses the row"),
         Failure::Full => (ErrorKind::Full, "there is no room left for the database"),
-        Failure::TooBig => (ErrorKind::Invalid, "the value is larger than SQLite can keep"),
+        Failure::TooBig => (
+            ErrorKind::Invalid,
+            "the value is larger than SQLite can keep",
+        ),
         Failure::ReadOnly => (ErrorKind::ReadOnly, "the database can only be read"),
-        Failure::Io => (ErrorKind::Unavailable, "the disk failed to read or write the database"),
-        Failure::Corrupt => {
-            (ErrorKind::Corrupt, "the file is damaged or not a database; restore a backup")
-        }
-        Failure::CannotOpen => {
-            (ErrorKind::Unavailable, "the database file cannot be opened; check path and rights")
-        }
+        Failure::Io => (
+            ErrorKind::Unavailable,
+            "the disk failed to read or write the database",
+        ),
+        Failure::Corrupt => (
+            ErrorKind::Corrupt,
+            "the file is damaged or not a database; restore a backup",
+        ),
+        Failure::CannotOpen => (
+            ErrorKind::Unavailable,
+            "the database file cannot be opened; check path and rights",
+        ),
         Failure::OutOfMemory => (ErrorKind::Engine, "SQLite ran out of memory"),
         Failure::Other => (ErrorKind::Engine, "SQLite refused the statement"),
     }
@@ -220,9 +243,12 @@ fn of_table(error: EngineError, table: &'static Table) -> Error {
         .with_source(error);
     }
     if overflow {
-        return Error::new(ErrorKind::Engine, "SQLite could not compute the result: integer overflow?")
-            .with_table(table.name)
-            .with_source(error);
+        return Error::new(
+            ErrorKind::Engine,
+            "SQLite could not compute the result: integer overflow?",
+        )
+        .with_table(table.name)
+        .with_source(error);
     }
     Error::from(error).with_table(table.name)
 }

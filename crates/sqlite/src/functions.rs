@@ -36,7 +36,11 @@ fn f32_add(context: &Context<'_>) -> Result<Option<f64>> {
     match (read(0)?, read(1)?) {
         (Some(a), Some(b)) => {
             let sum = a as f32 + b as f32;
-            if sum.is_finite() { Ok(Some(f64::from(sum))) } else { Err(out_of_range()) }
+            if sum.is_finite() {
+                Ok(Some(f64::from(sum)))
+            } else {
+                Err(out_of_range())
+            }
         }
         _ => Ok(None),
     }

@@ -55,9 +55,14 @@ pub(crate) fn run_inline(
     match outcome {
         Ok(()) => Ok(Inline::Done),
         Err(Trouble::Engine(error))
-            if error.is_busy() || error.is_interrupted() && interrupt.ending() == Ending::Budget =>
+            if error.is_busy()
+                || error.is_interrupted() && interrupt.ending() == Ending::Budget =>
         {
-            if rows.restart() { Ok(Inline::Later) } else { Err(error.into()) }
+            if rows.restart() {
+                Ok(Inline::Later)
+            } else {
+                Err(error.into())
+            }
         }
         Err(trouble) => Err(trouble.into_error(interrupt, select)),
     }

@@ -139,6 +139,7 @@ impl Readers {
     }
 
     /// Whether point reads can run on parked snapshots in this database.
+    #[cfg(test)]
     pub(crate) fn parking_supported(&self) -> bool {
         let first = self.shared.slots[0].lock();
         first
@@ -342,17 +343,13 @@ impl Lent<'_> {
         Ok(reader.parking.connection())
     }
 
-    /// The connection in autocommit mode, its snapshot let go of.
-    pub(crate) fn plain(&mut self) -> Result<&Connection, EngineError> {
-        let reader = self.guard.as_mut().ok_or(EngineError::Closed)?;
-        reader.parking.release()?;
-        Ok(reader.parking.connection())
-    }
-
-    /// The connection as [`fresh`](Self::fresh) or [`plain`](Self::plain) left it.
+    /// The connection as [`fresh`](Self::fresh) left it.
     pub(crate) fn connection(&self) -> &Connection {
         let reader = self.guard.as_ref();
-        reader.expect("a slot is lent only with its reader").parking.connection()
+        reader
+            .expect("a slot is lent only with its reader")
+            .parking
+            .connection()
     }
 
     /// What its statements may do.

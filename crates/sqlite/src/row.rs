@@ -1,9 +1,10 @@
 //! Shows SQLite's rows to the caller's sink, value by value, as the model's kinds.
 
 use larder_core::rows::OwnedRow;
-use larder_core::{Error, Flow, Kind, Result, Row, Rows, Timestamp, Value, ValueRef};
+use larder_core::{
+    Decimal, Error, Flow, Kind, Result, Row, Rows, Timestamp, Uuid, Value, ValueRef,
+};
 use rusqlite::types::ValueRef as SqlRef;
-use rust_decimal::Decimal;
 
 use crate::bind;
 
@@ -23,12 +24,17 @@ impl Row for SqliteRow<'_, '_> {
     fn value(&self, at: usize, kind: Kind) -> Result<ValueRef<'_>> {
         match self.row.get_ref(at) {
             Ok(found) => convert(found, kind),
-            Err(error) => Err(Error::misuse(format!("the row has no position {at}")).with_source(error)),
+            Err(error) => {
+                Err(Error::misuse(format!("the row has no position {at}")).with_source(error))
+            }
         }
     }
 
     fn name(&self, at: usize) -> String {
-        self.row.as_ref().column_name(at).map_or_else(|_| format!("output {at}"), str::to_owned)
+        self.row
+            .as_ref()
+            .column_name(at)
+            .map_or_else(|_| format!("output {at}"), str::to_owned)
     }
 }
 
@@ -46,12 +52,12 @@ fn convert(found: SqlRef<'_>, kind: Kind) -> Result<ValueRef<'_>> {
         (Kind::F64 | Kind::F32, SqlRef::Real(v)) => Ok(ValueRef::Float(v)),
         (Kind::Bytes, SqlRef::Blob(v)) => Ok(ValueRef::Bytes(v)),
         (Kind::Json, SqlRef::Text(v)) => text(v).map(ValueRef::Json),
-        (Kind::Date, SqlRef::Integer(v)) => {
-            bind::date(v).map(ValueRef::Date).ok_or_else(|| unreadable(kind, found))
-        }
-        (Kind::Uuid, SqlRef::Blob(v)) => {
-            v.try_into().map(ValueRef::Uuid).map_err(|_| unreadable(kind, found))
-        }
+        (Kind::Date, SqlRef::Integer(v)) => bind::date(v)
+            .map(ValueRef::Date)
+            .ok_or_else(|| unreadable(kind, found)),
+        (Kind::Uuid, SqlRef::Blob(v)) => Uuid::from_slice(v)
+            .map(ValueRef::Uuid)
+            .map_err(|_| unreadable(kind, found)),
         (Kind::Decimal, SqlRef::Text(v)) => text(v)?
             .parse::<Decimal>()
             .map(ValueRef::Decimal)
@@ -63,13 +69,18 @@ fn convert(found: SqlRef<'_>, kind: Kind) -> Result<ValueRef<'_>> {
 #[inline]
 fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
-        Error::decode("the stored text is not UTF-8; it was not written by Larder").with_source(error)
+        Error::decode("the stored text is not UTF-8; it was not written by Larder")
+            .with_source(error)
     })
 }
 
 #[cold]
 fn unreadable(kind: Kind, found: SqlRef<'_>) -> Error {
-    let message = format!("the stored {} cannot be read as {}", found.data_type(), kind.name());
+    let message = format!(
+        "the stored {} cannot be read as {}",
+        found.data_type(),
+        kind.name()
+    );
     let error = Error::decode(message);
     match found {
         SqlRef::Integer(v) => error.with_value(v),
@@ -90,7 +101,11 @@ pub(crate) struct Sorted {
 impl Sorted {
     /// Rows of these kinds, the last `keys` of which are the sort key.
     pub(crate) fn new(kinds: Vec<Kind>, keys: usize) -> Self {
-        Self { width: kinds.len() - keys, kinds, rows: Vec::new() }
+        Self {
+            width: kinds.len() - keys,
+            kinds,
+            rows: Vec::new(),
+        }
     }
 
     /// Keeps a copy of the row.

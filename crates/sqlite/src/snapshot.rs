@@ -78,6 +78,7 @@ impl Parking {
     }
 
     /// Whether this connection can park at all.
+    #[cfg(test)]
     pub(crate) fn is_supported(&self) -> bool {
         self.index.is_some()
     }

@@ -24,12 +24,18 @@ thread_local! {
 
 /// The statement of a read.
 pub(crate) fn of_select(select: &Select) -> Rc<Statement> {
-    find(|shape| shape.of_select(select), || render_select(Dialect::Sqlite, select))
+    find(
+        |shape| shape.of_select(select),
+        || render_select(Dialect::Sqlite, select),
+    )
 }
 
 /// The statement of a write for so many of its rows.
 pub(crate) fn of_write(write: &Write, rows: usize) -> Rc<Statement> {
-    find(|shape| shape.of_write(write, rows), || render_write(Dialect::Sqlite, write, rows))
+    find(
+        |shape| shape.of_write(write, rows),
+        || render_write(Dialect::Sqlite, write, rows),
+    )
 }
 
 fn find(

@@ -40,7 +40,9 @@ pub struct Sqlite {
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sqlite").field("options", self.database.options()).finish_non_exhaustive()
+        f.debug_struct("Sqlite")
+            .field("options", self.database.options())
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +67,9 @@ impl Sqlite {
     /// Opens a database with these options.
     pub async fn open_with(options: SqliteOptions) -> Result<Self> {
         let database = off_task(move || Ok(Database::open(options)?)).await?;
-        Ok(Self { database: Arc::new(database) })
+        Ok(Self {
+            database: Arc::new(database),
+        })
     }
 
     /// Creates the tables of models, with their keys, references and indexes, all or none. For
@@ -83,7 +87,9 @@ impl Sqlite {
     /// does not pass SQLite's integrity check.
     pub async fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
         let target = path.as_ref().to_owned();
-        self.database.with_reader(move |source| database::back_up(source, &target)).await
+        self.database
+            .with_reader(move |source| database::back_up(source, &target))
+            .await
     }
 }
 

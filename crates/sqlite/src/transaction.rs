@@ -1,12 +1,11 @@
 //! Explicit transactions: the writer's connection, or a reader's, held until the end.
 //!
 //! All handles of one transaction share its connection behind a lock that is held for one
-//! operation at a time. Handles have levels: 0 is the transaction, 1 the savepoint in it, and so
-//! on; only the handle of the current level may work. Ending a handle by dropping it undoes its
-//! level and those inside it, at once if the connection is free, else before its next use.
+//! operation at a time. The open handles form a stack, the transaction at the bottom and its
+//! savepoints above; only the topmost may work. Dropping a handle undoes it and those above it, at
+//! once if the connection is free, else before its next use.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use larder_core::{
@@ -24,14 +23,12 @@ use crate::readers::CheckedOut;
 use crate::write;
 use crate::writer::OwnedWriter;
 
-/// No level was abandoned.
-const NONE: u32 = u32::MAX;
-
 /// One handle of a transaction.
 #[derive(Debug)]
 pub(crate) struct SqliteTransaction {
     shared: Arc<Shared>,
-    level: u32,
+    /// Tells the handles of one transaction apart; never used twice.
+    serial: u64,
 }
 
 #[derive(Debug)]
@@ -39,23 +36,26 @@ struct Shared {
     database: Arc<Database>,
     read_only: bool,
     state: Arc<Mutex<State>>,
-    /// The outermost level whose handle was dropped without an end.
-    abandoned: AtomicU32,
+    /// The handles that were dropped and not looked at yet.
+    abandoned: std::sync::Mutex<Vec<u64>>,
 }
 
 #[derive(Debug)]
 struct State {
     /// `None` once the transaction has ended.
     held: Option<Held>,
-    /// The level that may work.
-    level: u32,
+    /// The open handles, the outermost first.
+    open: Vec<u64>,
+    /// How many handles there have been.
+    handles: u64,
+    committed: bool,
 }
 
 /// The connection a transaction runs on. Dropping it rolls back.
 #[derive(Debug)]
 enum Held {
     Writer(OwnedWriter),
-    Reader(CheckedOut),
+    Reader(Box<CheckedOut>),
 }
 
 impl Held {
@@ -91,7 +91,7 @@ pub(crate) async fn begin(
     database.capabilities().check_tx(&options)?;
     let held = if options.read_only {
         let reader = database.readers().check_out(options.deadline).await?;
-        begin_reading(Held::Reader(reader)).await?
+        begin_reading(Held::Reader(Box::new(reader))).await?
     } else {
         let writer = database.writer().exclusive(options.deadline).await?;
         begin_writing(Held::Writer(writer)).await?
@@ -100,10 +100,15 @@ pub(crate) async fn begin(
         shared: Arc::new(Shared {
             database: Arc::clone(database),
             read_only: options.read_only,
-            state: Arc::new(Mutex::new(State { held: Some(held), level: 0 })),
-            abandoned: AtomicU32::new(NONE),
+            state: Arc::new(Mutex::new(State {
+                held: Some(held),
+                open: vec![0],
+                handles: 1,
+                committed: false,
+            })),
+            abandoned: std::sync::Mutex::default(),
         }),
-        level: 0,
+        serial: 0,
     })
 }
 
@@ -141,42 +146,61 @@ async fn begin_reading(mut held: Held) -> Result<Held> {
 }
 
 impl Shared {
-    /// Takes the connection for one operation of the handle at this level.
-    async fn enter(&self, level: u32) -> Result<OwnedMutexGuard<State>> {
+    /// Takes the connection for one operation of this handle.
+    async fn enter(&self, serial: u64) -> Result<OwnedMutexGuard<State>> {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         self.settle(&mut state);
-        if state.held.is_none() || state.level < level {
-            return Err(ended());
-        }
-        if state.level > level {
-            return Err(Error::misuse(
+        match state.open.iter().position(|&open| open == serial) {
+            None => Err(ended()),
+            Some(level) if level + 1 < state.open.len() => Err(Error::misuse(
                 "a nested transaction is open: use its handle, or end it first",
-            ));
+            )),
+            Some(_) => Ok(state),
         }
-        Ok(state)
     }
 
-    /// Undoes the levels whose handles were dropped.
+    fn abandon(&self, serial: u64) {
+        self.abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(serial);
+    }
+
+    /// Undoes what the handles that were dropped had not ended.
     fn settle(&self, state: &mut State) {
-        let abandoned = self.abandoned.swap(NONE, Ordering::AcqRel);
-        if abandoned <= state.level {
-            // A connection that cannot go back to the savepoint is of no use: all is undone.
-            if abandoned == 0 || undo(state, abandoned).is_err() {
-                state.held = None;
-            }
+        let abandoned = std::mem::take(
+            &mut *self
+                .abandoned
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let levels = abandoned
+            .iter()
+            .filter_map(|serial| state.open.iter().position(|open| open == serial));
+        if let Some(level) = levels.min() {
+            state.undo(level);
         }
     }
 }
 
-/// Goes back to before the savepoint of this level.
-fn undo(state: &mut State, level: u32) -> rusqlite::Result<()> {
-    if let Some(held) = &mut state.held {
-        held.arm(Patience::None);
-        held.execute(&format!("ROLLBACK TO larder_{level}"))?;
-        held.execute(&format!("RELEASE larder_{level}"))?;
+impl State {
+    /// Undoes the level and those above it.
+    fn undo(&mut self, level: usize) {
+        let undone = match &mut self.held {
+            Some(held) if level > 0 => {
+                held.arm(Patience::None);
+                held.execute(&format!("ROLLBACK TO larder_{level}"))
+                    .and_then(|()| held.execute(&format!("RELEASE larder_{level}")))
+            }
+            _ => Ok(()),
+        };
+        self.open.truncate(level);
+        // A connection that cannot go back to the savepoint is of no use: all is undone.
+        if level == 0 || undone.is_err() {
+            self.open.clear();
+            self.held = None; // dropping it rolls back
+        }
     }
-    state.level = level - 1;
-    Ok(())
 }
 
 impl SqliteTransaction {
@@ -227,11 +251,17 @@ impl Storage for SqliteTransaction {
     }
 
     async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
-        let state = self.shared.enter(self.level).await?;
+        let state = self.shared.enter(self.serial).await?;
         if read::is_short(&query, &rows) {
             let held = state.held.as_ref().ok_or_else(ended)?;
             let budget = self.shared.database.options().inline_budget;
-            let run = read::run_inline(held.connection(), held.interrupt(), budget, &query, &mut rows)?;
+            let run = read::run_inline(
+                held.connection(),
+                held.interrupt(),
+                budget,
+                &query,
+                &mut rows,
+            )?;
             if run == Inline::Done {
                 return Ok(rows);
             }
@@ -239,7 +269,13 @@ impl Storage for SqliteTransaction {
         let cancel = CancelOnDrop::default();
         let token = cancel.0.clone();
         self.off_task(state, move |held| {
-            read::run_blocking(held.connection(), held.interrupt(), token, &query, &mut rows)?;
+            read::run_blocking(
+                held.connection(),
+                held.interrupt(),
+                token,
+                &query,
+                &mut rows,
+            )?;
             Ok(rows)
         })
         .await
@@ -247,7 +283,7 @@ impl Storage for SqliteTransaction {
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
         self.refuse_read_only()?;
-        let mut state = self.shared.enter(self.level).await?;
+        let mut state = self.shared.enter(self.serial).await?;
         if write::is_short(&write) {
             let held = state.held.as_mut().ok_or_else(ended)?;
             let written = write_atomically(held, &write, &mut rows)?;
@@ -262,66 +298,77 @@ impl Storage for SqliteTransaction {
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
         self.capabilities().check_tx(&options)?;
-        let mut state = self.shared.enter(self.level).await?;
-        let level = self.level + 1;
+        let mut state = self.shared.enter(self.serial).await?;
+        let level = state.open.len();
         let held = state.held.as_mut().ok_or_else(ended)?;
         held.arm(Patience::None);
-        held.execute(&format!("SAVEPOINT larder_{level}")).map_err(EngineError::from)?;
-        state.level = level;
-        Ok(Box::new(Self { shared: Arc::clone(&self.shared), level }))
+        held.execute(&format!("SAVEPOINT larder_{level}"))
+            .map_err(EngineError::from)?;
+        let serial = state.handles;
+        state.handles += 1;
+        state.open.push(serial);
+        Ok(Box::new(Self {
+            shared: Arc::clone(&self.shared),
+            serial,
+        }))
     }
 
     async fn explain(&self, query: Select) -> Result<String> {
-        let state = self.shared.enter(self.level).await?;
+        let state = self.shared.enter(self.serial).await?;
         let held = state.held.as_ref().ok_or_else(ended)?;
         explain(held.connection(), &query)
     }
 
     async fn close(&self) -> Result<()> {
-        Err(Error::misuse("a transaction cannot be closed: commit or roll it back"))
+        Err(Error::misuse(
+            "a transaction cannot be closed: commit or roll it back",
+        ))
     }
 }
 
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn commit(&self) -> Result<()> {
-        let mut state = self.shared.enter(self.level).await?;
-        if self.level > 0 {
+        let mut state = self.shared.enter(self.serial).await?;
+        let level = state.open.len() - 1;
+        if level > 0 {
             let held = state.held.as_mut().ok_or_else(ended)?;
             held.arm(Patience::None);
-            let sql = format!("RELEASE larder_{}", self.level);
-            held.execute(&sql).map_err(EngineError::from)?;
-            state.level = self.level - 1;
+            held.execute(&format!("RELEASE larder_{level}"))
+                .map_err(EngineError::from)?;
+            state.open.pop();
             return Ok(());
         }
         let mut held = state.held.take().ok_or_else(ended)?;
+        state.open.clear();
+        state.committed = true;
         drop(state);
         let quick = self.shared.read_only || self.shared.database.commits_quickly();
-        let commit = move || {
+        let mut commit = move || {
             held.arm(Patience::BusyTimeout);
             held.execute("COMMIT").map_err(commit_failed)
         };
-        if quick { commit() } else { off_task(commit).await }
+        if quick {
+            commit()
+        } else {
+            off_task(commit).await
+        }
     }
 
     async fn rollback(&self) -> Result<()> {
-        let mut state = match self.shared.enter(self.level).await {
-            Ok(state) => state,
-            Err(error) if error.is_closed() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if self.level > 0 {
-            undo(&mut state, self.level).map_err(EngineError::from)?;
-        } else {
-            state.held = None; // dropping it rolls back
+        let mut state = Arc::clone(&self.shared.state).lock_owned().await;
+        if state.committed {
+            return Err(ended());
         }
+        self.shared.abandon(self.serial);
+        self.shared.settle(&mut state);
         Ok(())
     }
 }
 
 impl Drop for SqliteTransaction {
     fn drop(&mut self) {
-        self.shared.abandoned.fetch_min(self.level, Ordering::AcqRel);
+        self.shared.abandon(self.serial);
         // If the connection is in use, whoever uses it settles afterwards.
         if let Ok(mut state) = self.shared.state.try_lock() {
             self.shared.settle(&mut state);
@@ -342,5 +389,8 @@ fn commit_failed(cause: rusqlite::Error) -> Error {
 
 #[cold]
 fn ended() -> Error {
-    Error::new(ErrorKind::Closed, "the transaction has ended: begin another one")
+    Error::new(
+        ErrorKind::Closed,
+        "the transaction has ended: begin another one",
+    )
 }

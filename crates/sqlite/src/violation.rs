@@ -56,7 +56,9 @@ fn check(table: &'static Table) -> Error {
 
 /// The column that the write adds to, if it is just one.
 fn added_column(op: &WriteOp) -> Option<usize> {
-    let WriteOp::Update(UpdateWhere { set, .. }) = op else { return None };
+    let WriteOp::Update(UpdateWhere { set, .. }) = op else {
+        return None;
+    };
     let version = op_table(op).version;
     let mut adds = set
         .iter()
@@ -71,27 +73,43 @@ fn op_table(op: &WriteOp) -> &'static Table {
 /// Which unique key: the one whose columns the message lists, as `table.a, table.b`.
 fn unique(table: &'static Table, cause: &rusqlite::Error) -> Error {
     let listed = |columns: &[usize]| {
-        let names: Vec<String> =
-            columns.iter().map(|&at| format!("{}.{}", table.name, table.columns[at].name)).collect();
+        let names: Vec<String> = columns
+            .iter()
+            .map(|&at| format!("{}.{}", table.name, table.columns[at].name))
+            .collect();
         names.join(", ")
     };
     let error = Error::new(ErrorKind::Unique, "a row with this value exists already")
         .with_table(table.name);
     let message = cause.to_string();
     let named = |columns: &[usize]| message.ends_with(&format!(": {}", listed(columns)));
-    let keys = table.uniques.iter().map(|unique| (unique.name, unique.columns));
-    let violated = keys.chain([("", table.key)]).find(|(_, columns)| named(columns));
-    let Some((name, columns)) = violated else { return error };
-    let name = if name.is_empty() { format!("{}_pkey", table.name) } else { name.to_owned() };
+    let keys = table
+        .uniques
+        .iter()
+        .map(|unique| (unique.name, unique.columns));
+    let violated = keys
+        .chain([("", table.key)])
+        .find(|(_, columns)| named(columns));
+    let Some((name, columns)) = violated else {
+        return error;
+    };
+    let name = if name.is_empty() {
+        format!("{}_pkey", table.name)
+    } else {
+        name.to_owned()
+    };
     columns
         .iter()
-        .fold(error, |error, &at| error.with_column(table.columns[at].name))
+        .fold(error, |error, &at| {
+            error.with_column(table.columns[at].name)
+        })
         .with_constraint(name)
 }
 
 fn not_null(table: &'static Table, cause: &rusqlite::Error) -> Error {
     let message = cause.to_string();
-    let error = Error::new(ErrorKind::NotNull, "the column must have a value").with_table(table.name);
+    let error =
+        Error::new(ErrorKind::NotNull, "the column must have a value").with_table(table.name);
     let named = table
         .columns
         .iter()
@@ -104,8 +122,11 @@ fn not_null(table: &'static Table, cause: &rusqlite::Error) -> Error {
 
 fn reference(connection: &Connection, write: &Write) -> Error {
     find_reference(connection, write).unwrap_or_else(|| {
-        Error::new(ErrorKind::Reference, "a reference to another table refuses the write")
-            .with_table(write.table().name)
+        Error::new(
+            ErrorKind::Reference,
+            "a reference to another table refuses the write",
+        )
+        .with_table(write.table().name)
     })
 }
 
@@ -116,9 +137,12 @@ fn find_reference(connection: &Connection, write: &Write) -> Option<Error> {
         let reference = column.references.as_ref()?;
         let values = written_values(&write.op, at);
         lacks_parent(connection, reference, &values).then(|| {
-            Error::new(ErrorKind::Reference, "the row that this refers to does not exist")
-                .with_table(table.name)
-                .with_column(column.name)
+            Error::new(
+                ErrorKind::Reference,
+                "the row that this refers to does not exist",
+            )
+            .with_table(table.name)
+            .with_column(column.name)
         })
     });
     missing.or_else(|| find_child(connection, write))
@@ -130,10 +154,18 @@ fn written_values(op: &WriteOp, column: usize) -> Vec<Value> {
         let Some(at) = columns.iter().position(|&written| written == column) else {
             return Vec::new();
         };
-        values.chunks_exact(columns.len()).map(|row| row[at].clone()).collect()
+        values
+            .chunks_exact(columns.len())
+            .map(|row| row[at].clone())
+            .collect()
     };
     match op {
-        WriteOp::Insert(InsertRows { columns, values, table, .. }) => {
+        WriteOp::Insert(InsertRows {
+            columns,
+            values,
+            table,
+            ..
+        }) => {
             let mut written = of_rows(columns, values, column);
             let reference = table.columns[column].references.as_ref();
             if let Some(key) = table.single_key()
@@ -158,16 +190,25 @@ fn written_values(op: &WriteOp, column: usize) -> Vec<Value> {
 
 fn lacks_parent(connection: &Connection, reference: &Reference, values: &[Value]) -> bool {
     let parent = (reference.table)();
-    let Some(key) = parent.single_key() else { return false };
-    let Filter::In { values, .. } = Filter::in_values(key, values.to_vec()) else { return false };
+    let Some(key) = parent.single_key() else {
+        return false;
+    };
+    let Filter::In { values, .. } = Filter::in_values(key, values.to_vec()) else {
+        return false;
+    };
     if values.is_empty() {
         return false;
     }
     let wanted = values.len() as u64;
     let mut select = Select::new(parent);
     select.output = Output::Exprs(vec![Expr::Aggregate(larder_core::Aggregate::Count, None)]);
-    select.filter = Filter::In { column: key, values };
-    numbers(connection, &select).first().is_some_and(|&found| (found.unsigned_abs()) < wanted)
+    select.filter = Filter::In {
+        column: key,
+        values,
+    };
+    numbers(connection, &select)
+        .first()
+        .is_some_and(|&found| (found.unsigned_abs()) < wanted)
 }
 
 /// A row of another table, or of this one, that refers to a row the write deletes or renames.
@@ -183,22 +224,24 @@ fn find_child(connection: &Connection, write: &Write) -> Option<Error> {
     select.filter = filter;
     select.limit = Some(KEYS_MAX);
     let keys = Rc::new(values(connection, &select));
-    children(connection, table.name).into_iter().find_map(|(child, column)| {
-        let sql = format!(
-            "SELECT 1 FROM {} WHERE {} IN rarray(?1) LIMIT 1",
-            Dialect::Sqlite.quote(&child),
-            Dialect::Sqlite.quote(&column),
-        );
-        let found = connection.query_row(&sql, [Rc::clone(&keys)], |_| Ok(()));
-        found.ok().map(|()| {
-            Error::new(
-                ErrorKind::Reference,
-                "rows still refer to what was to be deleted: delete or change them first",
-            )
-            .with_table(child)
-            .with_column(column)
+    children(connection, table.name)
+        .into_iter()
+        .find_map(|(child, column)| {
+            let sql = format!(
+                "SELECT 1 FROM {} WHERE {} IN rarray(?1) LIMIT 1",
+                Dialect::Sqlite.quote(&child),
+                Dialect::Sqlite.quote(&column),
+            );
+            let found = connection.query_row(&sql, [Rc::clone(&keys)], |_| Ok(()));
+            found.ok().map(|()| {
+                Error::new(
+                    ErrorKind::Reference,
+                    "rows still refer to what was to be deleted: delete or change them first",
+                )
+                .with_table(child)
+                .with_column(column)
+            })
         })
-    })
 }
 
 /// The columns of the database that refer to this table and do not go with a deletion.
@@ -219,7 +262,10 @@ fn numbers(connection: &Connection, select: &Select) -> Vec<i64> {
         SqlValue::Integer(number) => Some(number),
         _ => None,
     };
-    values(connection, select).into_iter().filter_map(integer).collect()
+    values(connection, select)
+        .into_iter()
+        .filter_map(integer)
+        .collect()
 }
 
 /// The first value of each row. What cannot be read is not found: this only improves an error.

@@ -21,8 +21,16 @@ pub(crate) fn job_options(write: &Write) -> JobOptions {
     } else {
         Statements::Many
     };
-    let cost = if is_short(write) { Cost::Inline } else { Cost::Blocking };
-    JobOptions { cost, statements, deadline: write.deadline }
+    let cost = if is_short(write) {
+        Cost::Inline
+    } else {
+        Cost::Blocking
+    };
+    JobOptions {
+        cost,
+        statements,
+        deadline: write.deadline,
+    }
 }
 
 /// Whether the write takes microseconds: a few rows found by key.
@@ -51,7 +59,9 @@ pub(crate) fn run(connection: &Connection, write: &Write, rows: &mut Rows) -> Re
             let mut statement = connection.prepare_cached(&text.sql)?;
             {
                 let mut binder = Binder::new(&mut statement);
-                write_params(Dialect::Sqlite, write, chunk, &mut |param| binder.bind(&param))?;
+                write_params(Dialect::Sqlite, write, chunk, &mut |param| {
+                    binder.bind(&param)
+                })?;
             }
             if write.returning.is_none() {
                 return statement.raw_execute().map(|rows| Ok(rows as u64));
@@ -91,7 +101,9 @@ fn kinds(write: &Write) -> Vec<Kind> {
     let table = write.table();
     let mut kinds: Vec<Kind> = match &write.returning {
         Some(Output::Exprs(exprs)) => exprs.iter().map(|expr| expr.kind(table)).collect(),
-        _ => (0..table.columns.len()).map(|at| Expr::Column(at).kind(table)).collect(),
+        _ => (0..table.columns.len())
+            .map(|at| Expr::Column(at).kind(table))
+            .collect(),
     };
     kinds.extend(table.key.iter().map(|&at| table.columns[at].kind));
     kinds

@@ -33,20 +33,28 @@ impl Db {
         rows: Rows,
         site: Site,
     ) -> Result<Rows> {
-        let statement =
-            Statement::begin(self, "read", select.table.name, site, |values| {
-                vec![describe::select(&select, values)]
-            });
+        let statement = Statement::begin(self, "read", select.table.name, site, |values| {
+            vec![describe::select(&select, values)]
+        });
         let answer = within(timeout, self.storage.read(select, rows), late_read).await;
         statement.end(&self.settings, answer.as_ref().err(), None);
         answer
     }
 
     /// Runs independent reads together.
-    pub(crate) async fn read_all(&self, queries: Vec<(Select, Rows)>, site: Site) -> Result<Vec<Rows>> {
-        let Some((first, _)) = queries.first() else { return Ok(Vec::new()) };
+    pub(crate) async fn read_all(
+        &self,
+        queries: Vec<(Select, Rows)>,
+        site: Site,
+    ) -> Result<Vec<Rows>> {
+        let Some((first, _)) = queries.first() else {
+            return Ok(Vec::new());
+        };
         let statement = Statement::begin(self, "read", first.table.name, site, |values| {
-            queries.iter().map(|(select, _)| describe::select(select, values)).collect()
+            queries
+                .iter()
+                .map(|(select, _)| describe::select(select, values))
+                .collect()
         });
         let reads = self.storage.read_all(queries);
         let answer = within(self.settings.timeout, reads, late_read).await;
@@ -77,7 +85,9 @@ impl Db {
 
     /// Transaction options with this handle's deadline, unless they have their own.
     pub(crate) fn tx_options(&self, mut options: TxOptions) -> TxOptions {
-        options.deadline.get_or_insert_with(|| Instant::now() + self.settings.timeout);
+        options
+            .deadline
+            .get_or_insert_with(|| Instant::now() + self.settings.timeout);
         options
     }
 }
@@ -105,7 +115,11 @@ impl Statement {
             observe::record(shapes(Values::Hidden), site);
         }
         let listening = tracing::enabled!(target: "larder::statement", tracing::Level::DEBUG);
-        let values = if db.settings.log_values { Values::Shown } else { Values::Hidden };
+        let values = if db.settings.log_values {
+            Values::Shown
+        } else {
+            Values::Hidden
+        };
         Self {
             engine: db.storage.capabilities().engine,
             verb,
@@ -152,7 +166,9 @@ pub(crate) async fn within<T>(
     late: impl FnOnce(Duration) -> Error,
 ) -> Result<T> {
     let mut future = pin!(future);
-    if let Poll::Ready(answer) = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+    if let Poll::Ready(answer) =
+        std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+    {
         return answer;
     }
     match tokio::time::timeout(limit, future).await {
@@ -163,7 +179,10 @@ pub(crate) async fn within<T>(
 
 #[cold]
 fn late_read(limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("the read did not finish within {limit:?} and was stopped"))
+    Error::new(
+        ErrorKind::Timeout,
+        format!("the read did not finish within {limit:?} and was stopped"),
+    )
 }
 
 #[cold]

@@ -1,9 +1,9 @@
 //! [`Db`]: the handle an application holds; everything pleasant, once for all engines.
 //!
 //! - this file: the handle, its options, reads by key
-//! - [`execute`]: deadlines, events and observation around every call of the store
-//! - [`write`](self::write): inserts, upserts, updates, deletes
-//! - [`transaction`]: transactions
+//! - `execute`: deadlines, events and observation around every call of the store
+//! - `write`: inserts, upserts, updates, deletes
+//! - `transaction`: transactions
 
 mod execute;
 pub mod transaction;
@@ -50,7 +50,9 @@ pub struct Db {
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db").field("storage", &self.storage).finish_non_exhaustive()
+        f.debug_struct("Db")
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +145,11 @@ impl Db {
 
     /// A handle on a store that others hold too.
     pub fn from_shared(storage: Arc<dyn Storage>, options: DbOptions) -> Self {
-        Self { storage, settings: Arc::new(options), effects: None }
+        Self {
+            storage,
+            settings: Arc::new(options),
+            effects: None,
+        }
     }
 
     /// The store underneath.
@@ -165,7 +171,10 @@ impl Db {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         let settings = Arc::new(DbOptions::clone(&self.settings).timeout(timeout));
-        Self { settings, ..self.clone() }
+        Self {
+            settings,
+            ..self.clone()
+        }
     }
 
     /// Starts a query of `E`.
@@ -175,7 +184,10 @@ impl Db {
 
     /// The row with this key, if there is one. One point read.
     #[track_caller]
-    pub fn get<E: Entity>(&self, key: E::Key) -> impl Future<Output = Result<Option<E>>> + Send + '_ {
+    pub fn get<E: Entity>(
+        &self,
+        key: E::Key,
+    ) -> impl Future<Output = Result<Option<E>>> + Send + '_ {
         self.query::<E>().by_key(key).get()
     }
 

@@ -52,7 +52,10 @@ impl Effects {
     }
 
     fn extend(&self, more: Vec<BoxFuture<'static, ()>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(more);
     }
 }
 
@@ -100,7 +103,12 @@ impl Db {
             settings: Arc::clone(&self.settings),
             effects: Some(Arc::clone(&effects)),
         };
-        Ok(Tx { db, transaction, effects, outer: self.effects.clone() })
+        Ok(Tx {
+            db,
+            transaction,
+            effects,
+            outer: self.effects.clone(),
+        })
     }
 
     /// Runs a unit of work in a transaction: committed if it returns `Ok`, rolled back if it
@@ -142,7 +150,11 @@ impl Db {
         X: Failure,
     {
         // A nested unit cannot win a conflict by itself: the outermost one runs again.
-        let attempts = if self.effects.is_some() { 1 } else { self.settings.attempts };
+        let attempts = if self.effects.is_some() {
+            1
+        } else {
+            self.settings.attempts
+        };
         let mut attempt = 1;
         loop {
             match self.attempt(options, &work).await {

@@ -49,7 +49,11 @@ impl Db {
             if insert.values.is_empty() {
                 return Ok(0);
             }
-            Ok(self.write(WriteOp::Insert(insert), None, Rows::discard(), site).await?.0.rows)
+            Ok(self
+                .write(WriteOp::Insert(insert), None, Rows::discard(), site)
+                .await?
+                .0
+                .rows)
         }
     }
 
@@ -71,7 +75,10 @@ impl Db {
             return Ok(Vec::new());
         }
         let rows = Rows::collect(E::from_row);
-        self.write(WriteOp::Insert(insert), Some(Output::Entity), rows, site).await?.1.into_vec()
+        self.write(WriteOp::Insert(insert), Some(Output::Entity), rows, site)
+            .await?
+            .1
+            .into_vec()
     }
 
     /// Inserts rows, or does something else where a unique key is taken: choose with
@@ -113,7 +120,9 @@ impl Db {
             if set.is_empty() {
                 return self.find::<E>(key).await;
             }
-            self.update_one(set, key_filter::<E>(key)?, site).await?.ok_or_else(not_found::<E>)
+            self.update_one(set, key_filter::<E>(key)?, site)
+                .await?
+                .ok_or_else(not_found::<E>)
         }
     }
 
@@ -151,7 +160,11 @@ impl Db {
         filter: Filter,
         site: Site,
     ) -> Result<Option<E>> {
-        let op = WriteOp::Update(UpdateWhere { table: E::TABLE, set, filter });
+        let op = WriteOp::Update(UpdateWhere {
+            table: E::TABLE,
+            set,
+            filter,
+        });
         let rows = Rows::new(First::new(E::from_row));
         let (_, rows) = self.write(op, Some(Output::Entity), rows, site).await?;
         Ok(rows.into_sink::<First<E>>()?.row)
@@ -198,7 +211,10 @@ impl Db {
     pub fn delete<E: Entity>(&self, key: E::Key) -> impl Future<Output = Result<bool>> + Send + '_ {
         let site = Location::caller();
         async move {
-            let op = WriteOp::Delete(DeleteWhere { table: E::TABLE, filter: key_filter::<E>(key)? });
+            let op = WriteOp::Delete(DeleteWhere {
+                table: E::TABLE,
+                filter: key_filter::<E>(key)?,
+            });
             Ok(self.write(op, None, Rows::discard(), site).await?.0.rows > 0)
         }
     }
@@ -244,7 +260,10 @@ impl<'a, I: Insert> Upsert<'a, I> {
         if let Some(at) = table.version.filter(|at| !taken.contains(at)) {
             set.push((at, Assign::Add(Value::Int(1))));
         }
-        self.action = Some(ConflictAction::Update { columns: taken, set });
+        self.action = Some(ConflictAction::Update {
+            columns: taken,
+            set,
+        });
         self
     }
 
@@ -258,16 +277,20 @@ impl<'a, I: Insert> Upsert<'a, I> {
         let mut insert = self.insert?;
         match (self.target, self.action) {
             (Some(target), Some(action)) => {
-                if let ConflictAction::Update { columns, .. } = &action {
-                    if let Some(&at) = columns.iter().find(|at| !insert.columns.contains(at)) {
-                        return Err(Error::misuse("the upsert takes a column that its rows do not set")
-                            .or_column(insert.table.name, insert.table.columns[at].name));
-                    }
+                if let ConflictAction::Update { columns, .. } = &action
+                    && let Some(&at) = columns.iter().find(|at| !insert.columns.contains(at))
+                {
+                    return Err(Error::misuse(
+                        "the upsert takes a column that its rows do not set",
+                    )
+                    .or_column(insert.table.name, insert.table.columns[at].name));
                 }
                 insert.on_conflict = Some(OnConflict { target, action });
                 Ok((self.db, insert))
             }
-            _ => Err(Error::misuse("an upsert needs .on(unique key) and .update(columns) or .ignore()")),
+            _ => Err(Error::misuse(
+                "an upsert needs .on(unique key) and .update(columns) or .ignore()",
+            )),
         }
     }
 
@@ -283,7 +306,11 @@ impl<'a, I: Insert> Upsert<'a, I> {
             if insert.values.is_empty() {
                 return Ok(0);
             }
-            Ok(db.write(WriteOp::Insert(insert), None, Rows::discard(), site).await?.0.rows)
+            Ok(db
+                .write(WriteOp::Insert(insert), None, Rows::discard(), site)
+                .await?
+                .0
+                .rows)
         }
     }
 
@@ -326,7 +353,12 @@ fn insert_rows<I: Insert>(db: &Db, rows: impl IntoIterator<Item = I>) -> Result<
         entity::check_lengths(table, I::COLUMNS, &values[start..])?;
         values.extend_from_slice(&filling.values);
     }
-    Ok(InsertRows { table, columns: filling.columns, values, on_conflict: None })
+    Ok(InsertRows {
+        table,
+        columns: filling.columns,
+        values,
+        on_conflict: None,
+    })
 }
 
 /// All columns of a row as changes, but for the key, `created_at`, and what the layer keeps.
@@ -359,8 +391,10 @@ fn update_rows<E: Entity>(db: &Db, rows: impl IntoIterator<Item = E>) -> Result<
         set.push((at, Assign::Add(Value::Int(1))));
     }
     if columns.len() == by && set.is_empty() {
-        return Err(Error::misuse("the model has no columns besides its key: nothing to update")
-            .with_table(table.name));
+        return Err(
+            Error::misuse("the model has no columns besides its key: nothing to update")
+                .with_table(table.name),
+        );
     }
     let rows = rows.into_iter();
     let mut values = Vec::with_capacity(rows.size_hint().0.saturating_mul(columns.len()));
@@ -372,7 +406,13 @@ fn update_rows<E: Entity>(db: &Db, rows: impl IntoIterator<Item = E>) -> Result<
             values.push(value);
         }
     }
-    let update = UpdateRows { table, columns, by, values, set };
+    let update = UpdateRows {
+        table,
+        columns,
+        by,
+        values,
+        set,
+    };
     refuse_twice(&update)?;
     Ok(update)
 }
@@ -401,5 +441,8 @@ fn stale<E: Entity>() -> Error {
 
 #[cold]
 fn no_row() -> Error {
-    Error::new(ErrorKind::Engine, "the store inserted the row but did not return it")
+    Error::new(
+        ErrorKind::Engine,
+        "the store inserted the row but did not return it",
+    )
 }

@@ -26,6 +26,13 @@ pub struct NewTag {
     pub name: String,
 }
 
+impl NewTag {
+    /// A tag of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+}
+
 /// That a post has a tag. Holds nothing but its key, so it is inserted as it is.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(table = "post_tags")]

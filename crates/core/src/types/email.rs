@@ -38,7 +38,9 @@ impl Email {
 }
 
 fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
     let plain = |part: &str| part.chars().all(|c| !c.is_whitespace() && !c.is_control());
     text.len() <= LENGTH_MAX
         && (1..=LOCAL_MAX).contains(&local.len())
@@ -115,10 +117,16 @@ mod tests {
 
     #[test]
     fn what_people_mistype_is_refused() {
-        for good in ["a@b.co", "first.last+tag@sub.example.org", "user1@quantum.example"] {
+        for good in [
+            "a@b.co",
+            "first.last+tag@sub.example.org",
+            "user1@quantum.example",
+        ] {
             assert!(good.parse::<Email>().is_ok(), "{good}");
         }
-        for bad in ["", "a", "a@", "@b.co", "a b@c.de", "a@b", "a@b..c", "a@@b.c", ".a@b.c", "a@-b.c"] {
+        for bad in [
+            "", "a", "a@", "@b.co", "a b@c.de", "a@b", "a@b..c", "a@@b.c", ".a@b.c", "a@-b.c",
+        ] {
             assert!(bad.parse::<Email>().is_err(), "{bad}");
         }
     }

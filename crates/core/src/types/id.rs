@@ -91,9 +91,9 @@ impl<E> FromStr for Id<E> {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.parse().map(Self::new).map_err(|_| {
-            Error::invalid("an id is a whole number").with_value(text)
-        })
+        text.parse()
+            .map(Self::new)
+            .map_err(|_| Error::invalid("an id is a whole number").with_value(text))
     }
 }
 

@@ -42,7 +42,9 @@ where
             Error::invalid("the value cannot be written as JSON").with_source(source)
         })?;
         if text.contains("\\u0000") && holds_nul(&text) {
-            return Err(Error::invalid("the JSON holds a NUL character; remove it").with_value(text));
+            return Err(
+                Error::invalid("the JSON holds a NUL character; remove it").with_value(text)
+            );
         }
         Ok(Value::Json(text))
     }
@@ -62,7 +64,13 @@ where
 /// Whether a `\u0000` in the text is an escape of its own, not the tail of an escaped backslash.
 fn holds_nul(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
-        json.as_bytes()[..at].iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 0
+        json.as_bytes()[..at]
+            .iter()
+            .rev()
+            .take_while(|&&byte| byte == b'\\')
+            .count()
+            % 2
+            == 0
     })
 }
 

@@ -111,8 +111,10 @@ fn finite(v: f64) -> Result<Value> {
         return Ok(Value::Float(v + 0.0));
     }
     let name = if v.is_nan() { "NaN" } else { "an infinity" };
-    Err(Error::invalid(format!("{name} cannot be stored: no engine compares it the same way"))
-        .with_value(v))
+    Err(Error::invalid(format!(
+        "{name} cannot be stored: no engine compares it the same way"
+    ))
+    .with_value(v))
 }
 
 impl Numeric for f32 {
@@ -138,7 +140,10 @@ mod tests {
     fn what_floats_cannot_be_stored_is_named() {
         for (bad, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "infinity")] {
             let error = bad.into_value().expect_err("refused");
-            assert!(error.is_invalid() && error.to_string().contains(name), "{error}");
+            assert!(
+                error.is_invalid() && error.to_string().contains(name),
+                "{error}"
+            );
         }
         assert!(matches!((-0.0_f64).into_value(), Ok(Value::Float(z)) if z.is_sign_positive()));
     }
@@ -146,6 +151,9 @@ mod tests {
     #[test]
     fn integers_out_of_range_are_refused_with_the_value() {
         let error = i16::from_value(ValueRef::Int(40_000)).expect_err("too large");
-        assert_eq!((error.kind(), error.value()), (crate::ErrorKind::Decode, Some("40000")));
+        assert_eq!(
+            (error.kind(), error.value()),
+            (crate::ErrorKind::Decode, Some("40000"))
+        );
     }
 }

@@ -65,13 +65,21 @@ impl Timestamp {
     /// The instant this much later, at most the last one representable.
     pub fn saturating_add(self, by: Duration) -> Self {
         let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(micros).min(jiff::Timestamp::MAX.as_microsecond()))
+        Self(
+            self.0
+                .saturating_add(micros)
+                .min(jiff::Timestamp::MAX.as_microsecond()),
+        )
     }
 
     /// The instant this much earlier, at least the first one representable.
     pub fn saturating_sub(self, by: Duration) -> Self {
         let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_sub(micros).max(jiff::Timestamp::MIN.as_microsecond()))
+        Self(
+            self.0
+                .saturating_sub(micros)
+                .max(jiff::Timestamp::MIN.as_microsecond()),
+        )
     }
 }
 
