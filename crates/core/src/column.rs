@@ -404,7 +404,6 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
 
 /// What an update does to a column.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Assign {
     /// Sets the column to the value.
     Set(Value),

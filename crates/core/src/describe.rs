@@ -80,7 +80,7 @@ impl Text {
         if !select.group_by.is_empty() {
             self.push(" group by ");
             self.list(&select.group_by, |text, &at| {
-                text.push(select.table.columns[at].name)
+                text.push(select.table.columns[at].name);
             });
         }
         self.where_clause(" having ", select.table, &select.having);
@@ -114,7 +114,7 @@ impl Text {
             WriteOp::Update(update) => {
                 let _ = write!(self.out, "update {} set ", update.table.name);
                 self.list(&update.set, |text, change| {
-                    text.assign(update.table, change)
+                    text.assign(update.table, change);
                 });
                 self.where_clause(" where ", update.table, &update.filter);
             }

@@ -13,7 +13,6 @@ use crate::value::Value;
 
 /// A condition on the rows of one table. Columns are positions in that table.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Filter {
     /// Every row.
     All,

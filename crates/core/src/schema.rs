@@ -50,7 +50,6 @@ pub struct ColumnDef {
 
 /// A constant default.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum DefaultValue {
     /// For [`Kind::Bool`].
     Bool(bool),

@@ -49,7 +49,6 @@ pub enum Output {
 
 /// A column or an aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Expr {
     /// The column at this position.
     Column(usize),
@@ -60,7 +59,6 @@ pub enum Expr {
 
 /// An aggregate function. All but the counts are NULL over no values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Aggregate {
     /// How many rows, or how many values of a column that are not NULL.
     Count,

@@ -13,6 +13,9 @@
 //! for all engines. A [`Transaction`] is itself a `Storage`, so code written against `Db` works
 //! inside and outside of one.
 //!
+//! The enums an engine matches on (`Filter`, `Kind`, ..) are exhaustive on purpose: a new variant
+//! stops every engine from compiling until it says what it does with it.
+//!
 //! # Duties of an engine
 //!
 //! - Answers are the same as the in-memory store's ([`Memory`](crate::memory::Memory)), which the

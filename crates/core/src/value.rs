@@ -16,7 +16,6 @@ use crate::types::Timestamp;
 
 /// What a column stores. Each engine has one representation per kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Kind {
     /// True or false.
     Bool,
@@ -79,7 +78,6 @@ impl Kind {
 
 /// An owned value to bind. `Null` is a value; which kind it belongs to is the column's matter.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Value {
     /// No value.
     Null,
@@ -107,7 +105,6 @@ pub enum Value {
 
 /// A value as the engine holds it, borrowed for the time of one row.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub enum ValueRef<'a> {
     /// No value.
     Null,

@@ -24,7 +24,6 @@ pub struct Write {
 
 /// What a write does.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum WriteOp {
     /// Adds rows.
     Insert(InsertRows),

@@ -3,7 +3,6 @@
 use larder_core::{ColumnDef, DefaultValue, Index, Kind, OnDelete, Reference, Table};
 
 use crate::dialect::Dialect;
-use crate::other_version;
 use crate::text::{Scope, Sql};
 
 /// The statements that create the table, its unique constraints and its indexes.
@@ -241,6 +240,5 @@ fn literal(sql: &mut Sql, value: DefaultValue) {
             sql.push(&value.replace('\'', "''"));
             sql.push("'");
         }
-        _ => other_version("default"),
     }
 }

@@ -111,7 +111,7 @@ const fn postgres_type(kind: Kind) -> &'static str {
         Kind::Uuid => "uuid",
         Kind::Decimal => "numeric",
         Kind::Json => "jsonb",
-        _ => "text COLLATE \"C\"",
+        Kind::Text => "text COLLATE \"C\"",
     }
 }
 
@@ -130,6 +130,6 @@ pub(crate) const fn postgres_array(kind: Kind) -> &'static str {
         Kind::Uuid => "uuid[]",
         Kind::Decimal => "numeric[]",
         Kind::Json => "jsonb[]",
-        _ => "text[]",
+        Kind::Text => "text[]",
     }
 }

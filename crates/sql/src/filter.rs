@@ -4,7 +4,6 @@ use larder_core::filter::Related;
 use larder_core::{Expr, Filter, Kind, Table, TextMatch};
 
 use crate::dialect::{DECIMAL_COLLATION, Dialect, operator};
-use crate::other_version;
 use crate::select::expression;
 use crate::text::{Scope, Sql};
 
@@ -56,7 +55,6 @@ pub(crate) fn condition(sql: &mut Sql, filter: &Filter, scope: Scope) {
             sql.push(")");
         }
         Filter::Related(related) => exists(sql, related, scope),
-        _ => other_version("filter"),
     }
 }
 

@@ -54,11 +54,3 @@ pub struct Statement {
     /// engine sorts the returned rows by them before it shows them. 0 where the database sorts.
     pub sort_keys: usize,
 }
-
-/// Where a match on a `#[non_exhaustive]` enum of core has no arm left.
-///
-/// The workspace's crates are of one version, so every variant has an arm.
-#[cold]
-fn other_version(what: &str) -> ! {
-    unreachable!("larder-sql and larder-core are of different versions: unknown {what}")
-}

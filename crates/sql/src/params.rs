@@ -8,7 +8,6 @@ use larder_core::{Assign, Filter, Kind, Select, Table, Value, Write};
 
 use crate::dialect::Dialect;
 use crate::filter::{TextForm, successor};
-use crate::other_version;
 
 /// One parameter, borrowed from the query.
 #[derive(Clone, Debug)]
@@ -90,7 +89,6 @@ pub fn write_params<'a, E>(
             assignments(&update.set, table, each)
         }
         WriteOp::Delete(delete) => conditions(&delete.filter, table, each),
-        _ => other_version("write"),
     }
 }
 
@@ -143,7 +141,6 @@ fn assignments<'a, E>(
             Assign::Set(value) | Assign::Add(value) => {
                 each(Param::Value(value, table.columns[*at].kind))?;
             }
-            _ => other_version("assignment"),
         }
     }
     Ok(())
@@ -173,6 +170,5 @@ fn conditions<'a, E>(
             .try_for_each(|one| conditions(one, table, each)),
         Filter::Not(inner) => conditions(inner, table, each),
         Filter::Related(related) => conditions(&related.filter, related.table, each),
-        _ => other_version("filter"),
     }
 }

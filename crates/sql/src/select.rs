@@ -6,7 +6,6 @@ use larder_core::{Expr, Kind, Nulls, Select, Table};
 use crate::Statement;
 use crate::dialect::Dialect;
 use crate::filter::{clause, collate, condition, one_of};
-use crate::other_version;
 use crate::text::{Scope, Sql};
 
 /// The read as SQL. [`select_params`](crate::select_params) gives what to bind.
@@ -253,7 +252,7 @@ pub(crate) fn nullable(expr: Expr, table: &Table) -> bool {
         Expr::Column(at) => table.columns[at].nullable,
         Expr::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _)
         | Expr::Aggregate(_, None) => false,
-        _ => true,
+        Expr::Aggregate(..) => true,
     }
 }
 
@@ -289,7 +288,6 @@ pub(crate) fn expression(sql: &mut Sql, expr: Expr, scope: Scope) {
             }
             sql.push(after);
         }
-        _ => other_version("expression"),
     }
 }
 
@@ -320,6 +318,5 @@ fn aggregate(dialect: Dialect, function: Aggregate, kind: Kind) -> (&'static str
         }
         (_, Aggregate::Min, _) => ("min(", ")"),
         (_, Aggregate::Max, _) => ("max(", ")"),
-        _ => other_version("aggregate"),
     }
 }

@@ -5,7 +5,6 @@ use larder_core::write::{ConflictAction, InsertRows, WriteOp};
 use larder_core::{Assign, Comparison, Expr, Filter, Output, Select, Table, Write};
 
 use crate::filter::TextForm;
-use crate::other_version;
 use crate::select::nullable;
 
 /// The name of a statement: bytes that hold everything about a query that its SQL depends on,
@@ -20,7 +19,7 @@ use crate::select::nullable;
 /// means nothing in another process.
 ///
 /// Keep one and use it again: the buffer stays, and a point read's shape is about 20 bytes and
-/// 20 ns.
+/// 50 ns.
 ///
 /// ```
 /// # use larder_core::{ColumnDef, Kind, Select, Table};
@@ -75,7 +74,6 @@ impl Shape {
                 self.start(b'D', delete.table);
                 self.conjuncts(&delete.filter);
             }
-            _ => other_version("write"),
         }
         self.byte(u8::from(write.returning.is_some()));
         if let Some(output) = &write.returning {
@@ -192,7 +190,6 @@ impl Shape {
                 self.byte(2 + aggregate(function));
                 self.number(at);
             }
-            _ => other_version("expression"),
         }
     }
 
@@ -242,7 +239,6 @@ impl Shape {
                 self.number(related.to);
                 self.conjuncts(&related.filter);
             }
-            _ => other_version("filter"),
         }
     }
 

@@ -7,10 +7,10 @@ use larder_core::write::{
 };
 use larder_core::{Assign, Expr, Kind, Output, Table, Write};
 
+use crate::Statement;
 use crate::dialect::{Dialect, postgres_array};
 use crate::filter::clause;
 use crate::text::{Scope, Sql};
-use crate::{Statement, other_version};
 
 /// How many rows one INSERT adds at most: more gain nothing and make the text longer.
 const ROWS_PREFERRED: usize = 100;
@@ -35,7 +35,6 @@ pub fn render_write(dialect: Dialect, write: &Write, rows: usize) -> Statement {
         WriteOp::UpdateRows(update) if dialect == Dialect::Sqlite => update_row(&mut sql, update),
         WriteOp::UpdateRows(update) => update_unnest(&mut sql, update),
         WriteOp::Delete(delete) => delete_where(&mut sql, delete),
-        _ => other_version("write"),
     };
     if let Some(output) = returning {
         let key = if sorted { write.table().key } else { &[] };
@@ -246,7 +245,6 @@ fn assignments(sql: &mut Sql, set: &[(usize, Assign)], scope: Scope) {
                 sql.placeholder();
             }
             Assign::Add(_) => add(sql, *at, scope),
-            _ => other_version("assignment"),
         }
     });
 }
@@ -281,7 +279,7 @@ fn give_back(sql: &mut Sql, output: &Output, key: &[usize], wrapped: bool, scope
         Output::Entity => Some(at),
         Output::Exprs(exprs) => match exprs[at] {
             Expr::Column(column) => Some(column),
-            _ => None, // no aggregates, says the contract
+            Expr::Aggregate(..) => None, // no aggregates, says the contract
         },
     });
     sql.list(

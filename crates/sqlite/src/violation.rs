@@ -184,7 +184,7 @@ fn written_values(op: &WriteOp, column: usize) -> Vec<Value> {
                 _ => None,
             })
             .collect(),
-        _ => Vec::new(),
+        WriteOp::Delete(_) => Vec::new(),
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn is_short(write: &Write) -> bool {
             matches!(select.access(), Access::Point { keys } if keys <= INLINE_ROWS_MAX)
         }
         // What a deletion takes along is not known here.
-        _ => false,
+        WriteOp::Delete(_) => false,
     }
 }
 

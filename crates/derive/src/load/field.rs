@@ -249,11 +249,7 @@ impl Attributes {
                      filter them with `whose`",
                 );
             }
-            if own {
-                return error(
-                    "rows that refer to this model are counted: `via` is a column of theirs",
-                );
-            }
+            // A column of the model itself counts its children too: a parent is never counted.
             return Ok((Shape::Count, owner_type(via)?));
         }
         let (many, maybe) = (inside(ty, "Vec"), inside(ty, "Option"));
