@@ -22,17 +22,33 @@ pub trait Engine: Send + Sync + 'static {
     /// Its name in the list of tests: `memory`, `sqlite-file`.
     fn name(&self) -> &'static str;
 
-    /// A fresh, empty database with these tables, parents before their children. Dropping what
-    /// is returned beside the store removes it.
-    async fn fresh(
-        &self,
-        tables: &[&'static Table],
-    ) -> Result<(Arc<dyn Storage>, Box<dyn Any + Send + Sync>)>;
+    /// A fresh, empty database with these tables, parents before their children.
+    async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh>;
+
+    /// Which files of the suite to run: all of them, unless another profile of an engine only
+    /// wants what its profile changes.
+    fn wants(&self, _file: &str) -> bool {
+        true
+    }
 }
+
+/// A fresh database.
+pub struct Fresh {
+    /// The store.
+    pub storage: Arc<dyn Storage>,
+    /// Removes the database when it is dropped.
+    pub keep: Box<dyn Any + Send + Sync>,
+    /// Opens the same database once more; `None` if it lives in its store only.
+    pub again: Option<Again>,
+}
+
+/// Opens a database once more.
+pub type Again = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Storage>>> + Send + Sync>;
 
 /// A fresh database with all the tables of the suite. A [`Db`], removed when it is dropped.
 pub struct TestDb {
     db: Db,
+    again: Option<Again>,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -54,6 +70,14 @@ impl TestDb {
     pub(crate) fn with_clock(&self, clock: &Arc<impl Clock>) -> Db {
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         self.with(DbOptions::default().shared_clock(clock))
+    }
+
+    /// The same database opened once more, if it outlives its store.
+    pub(crate) async fn again(&self) -> Result<Option<Db>> {
+        match &self.again {
+            Some(open) => Ok(Some(Db::from_shared(open().await?, DbOptions::default()))),
+            None => Ok(None),
+        }
     }
 }
 
@@ -83,7 +107,10 @@ pub fn run(engines: Vec<Box<dyn Engine>>) -> ExitCode {
     let mut trials = Vec::new();
     for engine in engines {
         let engine: Arc<dyn Engine> = Arc::from(engine);
-        for (file, tests) in suite::all() {
+        for (file, tests) in suite::all()
+            .into_iter()
+            .filter(|(file, _)| engine.wants(file))
+        {
             for test in tests {
                 let engine = Arc::clone(&engine);
                 let name = format!("{}::{file}::{}", engine.name(), test.name);
@@ -106,9 +133,18 @@ fn run_one(
         .map_err(|error| Failed::from(format!("no runtime: {error}")))?;
     let outcome = runtime.block_on(async move {
         let body = tokio::spawn(async move {
-            let (storage, keep) = engine.fresh(&suite::tables()).await?;
+            let Fresh {
+                storage,
+                keep,
+                again,
+            } = engine.fresh(&suite::tables()).await?;
             let db = Db::from_shared(storage, DbOptions::default());
-            test(TestDb { db, _keep: keep }).await
+            test(TestDb {
+                db,
+                again,
+                _keep: keep,
+            })
+            .await
         });
         tokio::time::timeout(TEST_MAX, body).await
     });

@@ -17,4 +17,4 @@ mod harness;
 pub mod schema;
 mod suite;
 
-pub use harness::{Engine, TestDb, run};
+pub use harness::{Again, Engine, Fresh, TestDb, run};

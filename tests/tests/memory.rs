@@ -1,12 +1,11 @@
 //! The suite on the in-memory store.
 
-use std::any::Any;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_core::{Memory, Result, Storage, Table};
-use larder_tests::{Engine, run};
+use larder_core::{Memory, Result, Table};
+use larder_tests::{Engine, Fresh, run};
 
 struct InMemory;
 
@@ -16,11 +15,12 @@ impl Engine for InMemory {
         "memory"
     }
 
-    async fn fresh(
-        &self,
-        _: &[&'static Table],
-    ) -> Result<(Arc<dyn Storage>, Box<dyn Any + Send + Sync>)> {
-        Ok((Arc::new(Memory::new()), Box::new(())))
+    async fn fresh(&self, _: &[&'static Table]) -> Result<Fresh> {
+        Ok(Fresh {
+            storage: Arc::new(Memory::new()),
+            keep: Box::new(()),
+            again: None,
+        })
     }
 }
 

@@ -35,6 +35,7 @@ files![
     order,
     pages,
     relations,
+    reopening,
     streaming,
     tasks,
     text,

@@ -151,6 +151,25 @@ async fn many_streams_at_once(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn reads_go_on_while_a_stream_is_open(db: TestDb) -> Result<()> {
+    tags(&db, 1_000).await?;
+    let quick = db.with_timeout(Duration::from_secs(10));
+    let mut stream = quick.query::<Tag>().order(Tag::NAME.asc()).stream();
+    let mut taken = 0;
+    while let Some(row) = stream.next().await {
+        let row = row?;
+        if taken % 200 == 0 {
+            assert_eq!(quick.get::<Tag>(row.id).await?, Some(row), "a point read");
+            assert_eq!(quick.query::<Tag>().count().await?, 1_000, "a scan");
+            let inner: Vec<Tag> = quick.query::<Tag>().stream().try_collect().await?;
+            assert_eq!(inner.len(), 1_000, "another stream");
+        }
+        taken += 1;
+    }
+    assert_eq!(taken, 1_000);
+    Ok(())
+}
+
 async fn a_stream_sees_one_state(db: TestDb) -> Result<()> {
     if !db.capabilities().reads_during_writes {
         return Ok(());
@@ -234,6 +253,7 @@ tests![
     rows_are_not_read_far_ahead,
     dropping_mid_stream_leaves_the_store_usable,
     many_streams_at_once,
+    reads_go_on_while_a_stream_is_open,
     a_stream_sees_one_state,
     an_error_in_the_middle_ends_the_stream,
     a_mistake_in_the_query_is_the_first_row,
