@@ -2,7 +2,6 @@
 //!
 //! Queries are made from bytes, so that two of them often differ in one thing only.
 
-use std::time::Instant;
 
 use larder_core::filter::Related;
 use larder_core::select::{Link, LinkPath, OrderBy};
@@ -368,24 +367,4 @@ fn values_and_lengths_are_no_part_of_it() {
         shape(vec![Value::Int(1), Value::Int(2)], 1000)
     );
     assert!(shape(vec![], 1).len() < 32, "a point read's shape is short");
-}
-
-/// How long a point read's shape takes; run with `--ignored --nocapture` on an idle machine.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn time_of_a_point_read() {
-    let value = Value::Int(1);
-    let mut select = Select::new(&USERS);
-    select.filter = Filter::Compare {
-        left: Expr::Column(0),
-        op: Comparison::Eq,
-        value,
-    };
-    let mut shape = Shape::new();
-    let rounds = 1_000_000;
-    let start = Instant::now();
-    for _ in 0..rounds {
-        std::hint::black_box(shape.of_select(std::hint::black_box(&select)));
-    }
-    println!("{} ns", start.elapsed().as_nanos() / rounds);
 }
