@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Larder: a typed data layer for Rust services. You write your models once, as plain structs;
+//! the same code runs on every engine.
+//!
+//! This crate is what a service depends on: everything of [`larder_core`] under one name, and
+//! [`connect`], which picks the engine by URL.
+//!
+//! ```
+//! use larder::models::{NewUser, User};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> larder::Result<()> {
+//! let db = larder::connect("memory:").await?;
+//! let ada = db.insert(NewUser::without_password("ada@example.com", "Ada")?).await?;
+//! assert_eq!(db.query::<User>().filter(User::NAME.starts_with("A")).count().await?, 1);
+//!
+//! let again = db.insert(NewUser::without_password("ada@example.com", "Imposter")?).await;
+//! assert!(again.is_err_and(|error| error.violates(User::EMAIL)));
+//! # let _ = ada; Ok(()) }
+//! ```
+//!
+//! | URL | store | feature |
+//! |---|---|---|
+//! | `sqlite://app.db`, `sqlite:///srv/app.db` | a SQLite file, made if there is none | `sqlite` |
+//! | `sqlite::memory:` | a SQLite database that is gone when it is closed | `sqlite` |
+//! | `memory:` | the in-memory store, for tests | always there |
+//!
+//! Features: `sqlite` (default), and `cli` (default), which only the `larder` program needs.
+//! Leave the latter out in a service:
+//! `larder = { version = "..", default-features = false, features = ["sqlite"] }`.
+
+mod engines;
+
+#[cfg(feature = "sqlite")]
+pub use engines::sqlite;
+pub use engines::{Store, connect, connect_with};
+pub use larder_core::*;

@@ -1,0 +1,166 @@
+//! `larder show`: rows in a terminal, filtered and paged.
+
+mod condition;
+mod table;
+
+use clap::{Args, ValueEnum};
+use larder::models::{Comment, Post, User};
+use larder::{Column, Db, Entity, Order, Page, Value};
+
+use super::Database;
+use super::exchange::{Exchange, fields, write_json};
+use super::failure::{Failure, Outcome};
+use super::output::{Output, thousands};
+
+/// Look at users, posts or comments
+///
+/// A page of rows as a table, long texts cut to the width of the terminal; --json gives whole
+/// rows, one object a line. The last line says how many rows there are in all and how to get the
+/// next page.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Conditions (--where) compare columns and are joined by `and`:
+  =  !=  <  <=  >  >=      numbers, texts, true/false, times (2024-05-06 or 2024-05-06T07:08:09Z)
+  ~  ^=                    a text contains, begins with
+  is null, is not null     nothing is there, something is there
+Values with spaces or special characters go in quotes: name = 'Ada Lovelace'. Inside, '' is one
+quote.
+
+Examples:
+  larder show users --where \"name ^= Ada\"
+  larder show posts --where \"status = published and created_at >= 2024-01-01\" --order created_at:desc
+  larder show comments --where \"post_id = 12\" --json | jq .content
+  larder show posts --limit 50 --page CURSOR")]
+pub(super) struct Show {
+    /// What to look at
+    #[arg(value_enum)]
+    what: What,
+    #[command(flatten)]
+    database: Database,
+    /// Which rows, such as "status = published and title ~ qubit"
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
+    /// The order: columns, each with :desc for largest first [default: by key]
+    #[arg(long, value_name = "COLUMN[:desc],..", value_delimiter = ',')]
+    order: Vec<String>,
+    /// The most rows of a page, up to 10,000
+    #[arg(long, value_name = "ROWS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    limit: u64,
+    /// The page after this cursor, which the page before gave; --where and --order as there
+    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true)]
+    page: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    Users,
+    Posts,
+    Comments,
+}
+
+impl Show {
+    pub(super) async fn run(&self, output: &mut Output) -> Outcome {
+        let store = self.database.open_existing().await?;
+        match self.what {
+            What::Users => self.show::<User>(store.db(), output).await?,
+            What::Posts => self.show::<Post>(store.db(), output).await?,
+            What::Comments => self.show::<Comment>(store.db(), output).await?,
+        }
+        store.db().close().await?;
+        Ok(())
+    }
+
+    async fn show<E: Exchange>(&self, db: &Db, output: &mut Output) -> Outcome {
+        let mut query = db.query::<E>().with_total();
+        if let Some(condition) = &self.condition {
+            let filter = condition::parse::<E>(condition).map_err(|error| {
+                Failure::usage(format!("--where makes no sense: {}", error.sentence))
+                    .detail(error.pointing_at(condition))
+            })?;
+            query = query.filter(filter);
+        }
+        for order in &self.order {
+            query = query.order(self.order::<E>(order)?);
+        }
+        if let Some(cursor) = &self.page {
+            query = query.after(cursor.parse()?);
+        }
+        let page = query.page(self.limit).await.map_err(|error| {
+            if error.is_misuse() {
+                Failure::usage_of(error)
+            } else {
+                error.into()
+            }
+        })?;
+        self.print(page, output)
+    }
+
+    fn order<E: Exchange>(&self, text: &str) -> Outcome<Order<E>> {
+        let (name, direction) = text.split_once(':').unwrap_or((text, "asc"));
+        let found = fields::<E>().find(|(_, column)| column.name == name.trim());
+        let Some((at, _)) = found else {
+            return Err(Failure::usage(format!(
+                "--order: {}",
+                condition::no_column::<E>(name.trim())
+            )));
+        };
+        // The column's type plays no part in an order.
+        let column = Column::<E, i64>::new(at);
+        match direction.trim() {
+            "asc" => Ok(column.asc()),
+            "desc" => Ok(column.desc()),
+            other => Err(Failure::usage(format!(
+                "--order: `{other}` is neither asc nor desc"
+            ))),
+        }
+    }
+
+    fn print<E: Exchange>(&self, page: Page<E>, output: &mut Output) -> Outcome {
+        let (total, next, shown) = (page.total.unwrap_or(0), page.next.clone(), page.items.len());
+        let rows = page
+            .items
+            .into_iter()
+            .map(Entity::into_values)
+            .collect::<larder::Result<Vec<_>>>()?;
+        if self.json {
+            for row in &rows {
+                let named = fields::<E>().map(|(at, column)| (column.name, &row[at]));
+                write_json(output.results(), named)?;
+            }
+        } else if !rows.is_empty() {
+            print_table::<E>(&rows, output)?;
+        }
+        let name = E::TABLE.name;
+        let mut last = format!("{} of {} {name}", thousands(shown as u64), thousands(total));
+        if let Some(cursor) = next {
+            last += &format!("; more with --page {cursor}");
+        }
+        if self.json {
+            output.aside(last)?
+        } else {
+            output.note(last)?
+        }
+        Ok(())
+    }
+}
+
+fn print_table<E: Exchange>(rows: &[Vec<Value>], output: &mut Output) -> Outcome {
+    let columns: Vec<_> = fields::<E>().collect();
+    let cells = rows.iter().map(|row| {
+        columns
+            .iter()
+            .map(|&(at, _)| table::cell(&row[at]))
+            .collect()
+    });
+    let table = table::Table::new(
+        columns.iter().map(|(_, column)| (column.name, column.kind)),
+        cells,
+    );
+    for line in table.lines(table::terminal_width()) {
+        output.line(line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! [`Store`]: which engine a URL means. The one file that names the engines.
+
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "sqlite")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(feature = "sqlite")]
+use larder_core::ErrorKind;
+use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
+use larder_core::{Db, DbOptions, Error, Memory, Result};
+#[cfg(feature = "sqlite")]
+use larder_sqlite::migrate::{self, Migrator, migrations};
+#[cfg(feature = "sqlite")]
+use larder_sqlite::{Sqlite, SqliteOptions};
+
+/// The SQLite engine, for what a URL cannot say: options, backups, its migrator.
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    pub use larder_sqlite::{JournalMode, Sqlite, SqliteOptions, Synchronous, introspect, migrate};
+}
+
+/// Opens the database at a URL with the default options. See the [crate's table](crate) of URLs.
+///
+/// Makes no tables: that is [`Store::migrate_up`]'s, or `larder migrate up`'s.
+///
+/// # Errors
+/// `Misuse` for a URL that names no engine, `Unsupported` for an engine that this build leaves
+/// out, naming the feature; the engine's own errors when it cannot be opened. A password in the
+/// URL is in none of them.
+pub async fn connect(url: &str) -> Result<Db> {
+    connect_with(url, DbOptions::default()).await
+}
+
+/// [`connect`] with options.
+pub async fn connect_with(url: &str, options: DbOptions) -> Result<Db> {
+    Ok(Store::open(url, options).await?.db)
+}
+
+/// An open database and what is needed to migrate it.
+#[derive(Debug)]
+pub struct Store {
+    db: Db,
+    engine: Engine,
+}
+
+/// Where a URL points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Memory,
+    SqliteMemory,
+    SqliteFile(PathBuf),
+}
+
+impl Store {
+    /// Opens the database at a URL; see [`connect`].
+    pub async fn open(url: &str, options: DbOptions) -> Result<Self> {
+        let (db, engine) = Engine::open(Place::parse(url)?, options).await?;
+        Ok(Self { db, engine })
+    }
+
+    /// The file that a URL means, if it means one; it need not exist. Opens nothing.
+    ///
+    /// # Errors
+    /// As [`connect`], as far as the URL itself goes.
+    pub fn file(url: &str) -> Result<Option<PathBuf>> {
+        match Place::parse(url)? {
+            Place::SqliteFile(path) => Ok(Some(path)),
+            Place::Memory | Place::SqliteMemory => Ok(None),
+        }
+    }
+
+    /// The migrations that a URL's engine would run for [`larder_core::models`]; none for the
+    /// in-memory store. Opens nothing.
+    ///
+    /// # Errors
+    /// As [`connect`], as far as the URL itself goes.
+    pub fn migrations(url: &str) -> Result<Migrations> {
+        match Place::parse(url)? {
+            Place::Memory => Ok(Migrations::default()),
+            #[cfg(feature = "sqlite")]
+            Place::SqliteMemory | Place::SqliteFile(_) => Ok(migrations()),
+            #[cfg(not(feature = "sqlite"))]
+            Place::SqliteMemory | Place::SqliteFile(_) => Err(left_out("SQLite", "sqlite")),
+        }
+    }
+
+    /// The handle.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Applies the migrations of [`larder_core::models`] that are missing, up to `target` (all
+    /// of them if `None`), and answers which. A database in memory gets the tables at once and
+    /// answers an empty list.
+    ///
+    /// # Errors
+    /// See the engine's migrator: `Schema` if history and files disagree, `Busy` if another
+    /// program migrates for too long, `Misuse` for an unknown target.
+    pub async fn migrate_up(&self, target: Option<i32>) -> Result<Vec<MigrationRun>> {
+        self.engine.migrate_up(target).await
+    }
+
+    /// Undoes every migration above `version`, newest first; 0 undoes all. Data goes with it.
+    ///
+    /// # Errors
+    /// `Misuse` if one of them has no way back: nothing is undone then.
+    pub async fn migrate_down(&self, version: i32) -> Result<Vec<MigrationRun>> {
+        self.engine.migrate_down(version).await
+    }
+
+    /// How every migration stands; nothing for a database in memory. Writes nothing.
+    pub async fn migration_status(&self) -> Result<Vec<MigrationStatus>> {
+        self.engine.migration_status().await
+    }
+}
+
+impl Place {
+    fn parse(url: &str) -> Result<Self> {
+        let url = url.trim();
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(Error::misuse(
+                "the database URL names no engine: write it as sqlite://app.db or memory:",
+            ));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "memory" if rest.trim_matches('/').is_empty() => Ok(Self::Memory),
+            "memory" => Err(Error::misuse(
+                "the URL of the in-memory store is just `memory:`",
+            )),
+            "sqlite" => Self::sqlite(rest),
+            "postgres" | "postgresql" => Err(left_out("PostgreSQL", "postgres")),
+            "redis" | "rediss" | "valkey" => Err(left_out("Redis", "redis")),
+            // What stands before the colon may be a secret where the scheme was forgotten.
+            _ => Err(Error::misuse(
+                "the database URL has a scheme that Larder does not know; it knows sqlite: and \
+                 memory:, as in sqlite://app.db",
+            )),
+        }
+    }
+
+    fn sqlite(rest: &str) -> Result<Self> {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path == ":memory:" {
+            return Ok(Self::SqliteMemory);
+        }
+        if path.contains('?') {
+            return Err(Error::misuse(
+                "the SQLite URL has parameters after `?`, which Larder does not take",
+            ));
+        }
+        if path.is_empty() || path.ends_with('/') {
+            return Err(Error::misuse(
+                "the SQLite URL names no file: write sqlite://app.db for a file in the current \
+                 directory, sqlite:///srv/app.db for an absolute path, or sqlite::memory:",
+            ));
+        }
+        Ok(Self::SqliteFile(Path::new(path).to_owned()))
+    }
+}
+
+/// The error of an engine that this build does not have.
+fn left_out(engine: &str, feature: &str) -> Error {
+    Error::unsupported(
+        "this build",
+        &format!("{engine} needs the `{feature}` feature of the `larder` crate, which is off"),
+    )
+}
+
+/// An open engine, as far as migrations go.
+#[derive(Debug)]
+enum Engine {
+    Memory,
+    #[cfg(feature = "sqlite")]
+    SqliteMemory(Sqlite, AtomicBool),
+    #[cfg(feature = "sqlite")]
+    SqliteFile(SqliteOptions),
+}
+
+impl Engine {
+    async fn open(place: Place, options: DbOptions) -> Result<(Db, Self)> {
+        match place {
+            Place::Memory => Ok((Db::with_options(Memory::new(), options), Self::Memory)),
+            #[cfg(feature = "sqlite")]
+            Place::SqliteMemory => {
+                let sqlite = Sqlite::in_memory().await?;
+                let db = Db::with_options(sqlite.clone(), options);
+                Ok((db, Self::SqliteMemory(sqlite, AtomicBool::new(false))))
+            }
+            #[cfg(feature = "sqlite")]
+            Place::SqliteFile(path) => {
+                let file = SqliteOptions::new(path);
+                let sqlite = Sqlite::open_with(file.clone()).await?;
+                Ok((Db::with_options(sqlite, options), Self::SqliteFile(file)))
+            }
+            #[cfg(not(feature = "sqlite"))]
+            Place::SqliteMemory | Place::SqliteFile(_) => Err(left_out("SQLite", "sqlite")),
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(unused_variables, reason = "memory has no use for it")
+    )]
+    async fn migrate_up(&self, target: Option<i32>) -> Result<Vec<MigrationRun>> {
+        match self {
+            Self::Memory => Ok(Vec::new()),
+            #[cfg(feature = "sqlite")]
+            Self::SqliteMemory(sqlite, made) => {
+                if !made.swap(true, Ordering::Relaxed) {
+                    sqlite.create_tables(&larder_core::models::tables()).await?;
+                }
+                Ok(Vec::new())
+            }
+            #[cfg(feature = "sqlite")]
+            Self::SqliteFile(file) => {
+                off_task(file, move |file| {
+                    migrator().up(&mut migrate::connect(file)?, target)
+                })
+                .await
+            }
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(unused_variables, reason = "memory has no use for it")
+    )]
+    async fn migrate_down(&self, version: i32) -> Result<Vec<MigrationRun>> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::SqliteFile(file) => {
+                off_task(file, move |file| {
+                    migrator().down_to(&mut migrate::connect(file)?, version)
+                })
+                .await
+            }
+            _ => Err(Error::misuse(
+                "a database in memory has no migrations to undo: close it instead",
+            )),
+        }
+    }
+
+    async fn migration_status(&self) -> Result<Vec<MigrationStatus>> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::SqliteFile(file) => {
+                off_task(file, |file| migrator().status(&migrate::connect(file)?)).await
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn migrator() -> Migrator {
+    Migrator::new(migrations())
+}
+
+/// Migrates on a thread that may block, by a connection of its own.
+#[cfg(feature = "sqlite")]
+async fn off_task<T: Send + 'static>(
+    file: &SqliteOptions,
+    work: impl FnOnce(SqliteOptions) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let file = file.clone();
+    let done = tokio::task::spawn_blocking(move || work(file)).await;
+    done.unwrap_or_else(|error| {
+        Err(
+            Error::new(ErrorKind::Closed, "the migration was ended from outside")
+                .with_source(error),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        Place::parse(url).expect_err(url).to_string()
+    }
+
+    #[test]
+    fn urls_name_a_place() {
+        let file = |path: &str| Place::SqliteFile(path.into());
+        for (url, place) in [
+            ("memory:", Place::Memory),
+            ("memory://", Place::Memory),
+            ("sqlite::memory:", Place::SqliteMemory),
+            ("sqlite://:memory:", Place::SqliteMemory),
+            ("sqlite://app.db", file("app.db")),
+            ("SQLITE://./data/app.db", file("./data/app.db")),
+            ("sqlite:///srv/app.db", file("/srv/app.db")),
+            ("sqlite:app.db", file("app.db")),
+        ] {
+            assert_eq!(Place::parse(url).expect(url), place, "{url}");
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_without_their_secrets() {
+        assert!(refusal("postgres://ada:hunter2@db/app").contains("`postgres` feature"));
+        assert!(refusal("redis://:hunter2@cache").contains("`redis` feature"));
+        for url in [
+            "hunter2",
+            "mysql://ada:hunter2@db",
+            "sqlite://",
+            "sqlite://a?key=hunter2",
+        ] {
+            assert!(!refusal(url).contains("hunter2"), "{url}");
+        }
+        assert!(refusal("sqlite://").contains("names no file"));
+    }
+}
