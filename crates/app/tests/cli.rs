@@ -113,6 +113,21 @@ impl Run {
     }
 }
 
+/// Lines made from their numbers, from 1.
+fn lines(count: u32, line: impl Fn(u32) -> String) -> String {
+    (1..=count)
+        .flat_map(|id| [line(id), "\n".to_owned()])
+        .collect()
+}
+
+/// A user with a long text.
+fn user(id: u32) -> String {
+    let bio = "x".repeat(200);
+    format!(
+        r#"{{"id":{id},"email":"u{id}@example.com","name":"n","bio":"{bio}","created_at":"2020-01-01T00:00:00Z"}}"#
+    )
+}
+
 const USERS: &str = r#"{"id":1,"email":"ada@example.com","name":"Ada Lovelace","is_active":true,"bio":"Wrote \"notes\".\r\nMore — ünïcödé 🦀","created_at":"2018-03-09T18:48:09.000Z","updated_at":"2018-03-09T18:48:09.477Z"}
 {"id":2,"email":"grace@example.com","name":"Grace Hopper ","is_active":false,"bio":null,"created_at":"2018-03-10T00:00:00.123456Z","updated_at":null}
 {"id":1000000,"email":"edsger@example.com","name":"Edsger","is_active":true,"bio":"","created_at":"1969-12-31T23:59:59.999Z","updated_at":null}
@@ -327,9 +342,7 @@ fn what_the_database_refuses_is_told_by_line() {
 #[test]
 fn more_rows_than_a_batch_are_one_unit() {
     let place = Place::new();
-    let tags: String = (1..=2_600)
-        .map(|id| format!("{{\"id\":{id},\"name\":\"tag {id}\"}}\n"))
-        .collect();
+    let tags = lines(2_600, |id| format!("{{\"id\":{id},\"name\":\"tag {id}\"}}"));
     place.write(
         "data/tags.ndjson",
         tags.clone() + "{\"id\":2601,\"name\":\"tag 5\"}\n",
@@ -512,13 +525,8 @@ fn conditions_that_make_no_sense_point_at_the_place() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let place = Place::new();
-    let tags: String = (1..=3_000)
-        .map(|id| {
-            let long = "x".repeat(200);
-            format!("{{\"id\":{id},\"email\":\"u{id}@example.com\",\"name\":\"n\",\"is_active\":true,\"bio\":\"{long}\",\"created_at\":\"2020-01-01T00:00:00Z\",\"updated_at\":null}}\n")
-        })
-        .collect();
-    place.write("data/users.ndjson", tags);
+    let users = lines(3_000, user);
+    place.write("data/users.ndjson", users);
     place.run(&["import", "data"]).ends(0);
     let mut child = place
         .command(&["show", "users", "--limit", "3000", "--json"])
@@ -530,6 +538,33 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_import_leaves_nothing() {
+    let place = Place::new();
+    place.write("data/users.ndjson", lines(100_000, user));
+    place.run(&["migrate", "up"]).ends(0);
+    let child = place
+        .command(&["import", "data"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .expect("it runs")
+            .success()
+    );
+    let output = child.wait_with_output().expect("it ends");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(err.contains("interrupted"), "{err}");
+    assert!(place.rows("users").is_empty());
 }
 
 #[test]
@@ -581,7 +616,7 @@ fn migrations_go_up_and_down() {
     place
         .run(&["show", "users"])
         .ends(1)
-        .complains("larder migrate up");
+        .complains("no such table: users");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod load;
 mod read;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -141,7 +142,7 @@ impl Import {
             (bad, "bad, left out"),
         ] {
             if count > 0 {
-                line += &format!(", {} {what}", thousands(count));
+                let _ = write!(line, ", {} {what}", thousands(count));
             }
         }
         if loaded.imported + loaded.kept + bad == 0 {

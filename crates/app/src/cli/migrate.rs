@@ -113,14 +113,14 @@ async fn down(
         return Ok(());
     }
     if !yes {
-        confirm(&applied)?;
+        confirm(&applied).await?;
     }
     let undone = store.migrate_down(keep).await?;
     tell("undid", &undone, output)
 }
 
 /// Asks at the terminal; without one there is nobody to ask.
-fn confirm(steps: &[&MigrationStatus]) -> Outcome {
+async fn confirm(steps: &[&MigrationStatus]) -> Outcome {
     let names: Vec<String> = steps
         .iter()
         .map(|one| label(one.version, &one.name))
@@ -138,11 +138,19 @@ fn confirm(steps: &[&MigrationStatus]) -> Outcome {
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "{question} Go on? [y/N] ");
     let _ = stderr.flush();
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|cause| Failure::operation("the answer cannot be read").because(cause))?;
+    // On a thread of its own, so that Ctrl-C is heard meanwhile.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin()
+            .lock()
+            .read_line(&mut answer)
+            .map(|_| answer)
+    });
+    let answer = answer
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let answer =
+        answer.map_err(|cause| Failure::operation("the answer cannot be read").because(cause))?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::operation("nothing was undone, as you said")),
@@ -151,19 +159,16 @@ fn confirm(steps: &[&MigrationStatus]) -> Outcome {
 
 async fn status(database: &Database, output: &mut Output) -> Outcome {
     refuse_memory(database)?;
-    let status = match database.missing_file()? {
-        Some(file) => {
-            output.note(format!(
-                "there is no database at `{file}` yet; a new one begins like this:"
-            ))?;
-            Store::migrations(&database.database_url)?.status(&[])
-        }
-        None => {
-            let store = database.open().await?;
-            let status = store.migration_status().await?;
-            store.db().close().await?;
-            status
-        }
+    let status = if let Some(file) = database.missing_file()? {
+        output.note(format!(
+            "there is no database at `{file}` yet; a new one begins like this:"
+        ))?;
+        Store::migrations(&database.database_url)?.status(&[])
+    } else {
+        let store = database.open().await?;
+        let status = store.migration_status().await?;
+        store.db().close().await?;
+        status
     };
     let width = status
         .iter()

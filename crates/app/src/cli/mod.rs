@@ -12,6 +12,7 @@ mod show;
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use larder::{DbOptions, Store};
@@ -22,6 +23,11 @@ use output::Output;
 
 /// Where data goes unless told otherwise.
 const DEFAULT_URL: &str = "sqlite://larder.db";
+
+/// How long threads may finish their work at the end of the program.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+/// How long a command may take to notice Ctrl-C before the program ends all the same.
+const GRACE: Duration = Duration::from_secs(5);
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -124,7 +130,12 @@ pub(crate) fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|cause| Failure::operation("the async runtime cannot be started").because(cause))
-        .and_then(|runtime| runtime.block_on(until_interrupted(cli.command.run(&mut output))))
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(until_interrupted(cli.command.run(&mut output)));
+            // A thread that still waits for an answer at the terminal is not waited for.
+            runtime.shutdown_timeout(SHUTDOWN);
+            outcome
+        })
         .and_then(|()| Ok(output.finish()?));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,6 +146,14 @@ pub(crate) fn main() -> ExitCode {
 /// Runs a command until it ends or Ctrl-C drops it: its transaction is rolled back then and its
 /// temporary files are removed.
 async fn until_interrupted(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            // The command is stuck in a read of a pipe or a dead disk. What it had not committed
+            // the database undoes by itself.
+            tokio::time::sleep(GRACE).await;
+            std::process::exit(130);
+        }
+    });
     tokio::select! {
         biased;
         pressed = tokio::signal::ctrl_c() => match pressed {

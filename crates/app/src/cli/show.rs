@@ -3,6 +3,8 @@
 mod condition;
 mod table;
 
+use std::fmt::Write as _;
+
 use clap::{Args, ValueEnum};
 use larder::models::{Comment, Post, User};
 use larder::{Column, Db, Entity, Order, Page, Value};
@@ -83,7 +85,7 @@ impl Show {
             query = query.filter(filter);
         }
         for order in &self.order {
-            query = query.order(self.order::<E>(order)?);
+            query = query.order(order_by::<E>(order)?);
         }
         if let Some(cursor) = &self.page {
             query = query.after(cursor.parse()?);
@@ -96,26 +98,6 @@ impl Show {
             }
         })?;
         self.print(page, output)
-    }
-
-    fn order<E: Exchange>(&self, text: &str) -> Outcome<Order<E>> {
-        let (name, direction) = text.split_once(':').unwrap_or((text, "asc"));
-        let found = fields::<E>().find(|(_, column)| column.name == name.trim());
-        let Some((at, _)) = found else {
-            return Err(Failure::usage(format!(
-                "--order: {}",
-                condition::no_column::<E>(name.trim())
-            )));
-        };
-        // The column's type plays no part in an order.
-        let column = Column::<E, i64>::new(at);
-        match direction.trim() {
-            "asc" => Ok(column.asc()),
-            "desc" => Ok(column.desc()),
-            other => Err(Failure::usage(format!(
-                "--order: `{other}` is neither asc nor desc"
-            ))),
-        }
     }
 
     fn print<E: Exchange>(&self, page: Page<E>, output: &mut Output) -> Outcome {
@@ -136,14 +118,35 @@ impl Show {
         let name = E::TABLE.name;
         let mut last = format!("{} of {} {name}", thousands(shown as u64), thousands(total));
         if let Some(cursor) = next {
-            last += &format!("; more with --page {cursor}");
+            let _ = write!(last, "; more with --page {cursor}");
         }
         if self.json {
-            output.aside(last)?
+            output.aside(last)?;
         } else {
-            output.note(last)?
+            output.note(last)?;
         }
         Ok(())
+    }
+}
+
+/// One step of `--order`: a column, with `:desc` or not.
+fn order_by<E: Exchange>(text: &str) -> Outcome<Order<E>> {
+    let (name, direction) = text.split_once(':').unwrap_or((text, "asc"));
+    let found = fields::<E>().find(|(_, column)| column.name == name.trim());
+    let Some((at, _)) = found else {
+        return Err(Failure::usage(format!(
+            "--order: {}",
+            condition::no_column::<E>(name.trim())
+        )));
+    };
+    // The column's type plays no part in an order.
+    let column = Column::<E, i64>::new(at);
+    match direction.trim() {
+        "asc" => Ok(column.asc()),
+        "desc" => Ok(column.desc()),
+        other => Err(Failure::usage(format!(
+            "--order: `{other}` is neither asc nor desc"
+        ))),
     }
 }
 

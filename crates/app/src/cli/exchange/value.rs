@@ -115,6 +115,10 @@ fn timestamp(at: Timestamp) -> String {
 }
 
 /// The value as a cell or a word; NULL is empty.
+#[allow(
+    clippy::match_wildcard_for_single_variants,
+    reason = "the enum may grow"
+)]
 pub(crate) fn to_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -127,6 +131,7 @@ pub(crate) fn to_text(value: &Value) -> String {
         Value::Uuid(v) => v.to_string(),
         Value::Decimal(v) => v.to_string(),
         Value::Json(v) => v.clone(),
+        // Bytes have no text of their own; a kind added later is shown like them.
         other => format!("{other:?}"),
     }
 }
