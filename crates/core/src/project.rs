@@ -176,7 +176,7 @@ impl<'a, E: Entity, P: Project<E> + 'static> Projected<'a, E, P> {
         async move {
             let rows = self
                 .query
-                .limit(1)
+                .at_most(1)
                 .run(Rows::new(First::new(P::read)), site)
                 .await?;
             Ok(rows.into_sink::<First<P::Output>>()?.row)

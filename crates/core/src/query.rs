@@ -94,6 +94,12 @@ impl<'a, E: Entity> Query<'a, E> {
         self
     }
 
+    /// At most this many rows, or fewer where the query says so already.
+    pub(crate) fn at_most(self, rows: u64) -> Self {
+        let limit = self.select.limit.map_or(rows, |own| own.min(rows));
+        self.limit(limit)
+    }
+
     /// Leaves out this many rows first. For paging prefer [`page`](Self::page), whose cost does
     /// not grow with the position.
     pub fn offset(mut self, offset: u64) -> Self {
@@ -192,7 +198,7 @@ impl<'a, E: Entity> Query<'a, E> {
         let site = Location::caller();
         async move {
             let rows = self
-                .limit(1)
+                .at_most(1)
                 .run(Rows::new(First::new(E::from_row)), site)
                 .await?;
             Ok(rows.into_sink::<First<E>>()?.row)
@@ -208,7 +214,7 @@ impl<'a, E: Entity> Query<'a, E> {
         let site = Location::caller();
         async move {
             let mut rows: Vec<E> = self
-                .limit(2)
+                .at_most(2)
                 .run(Rows::collect(E::from_row), site)
                 .await?
                 .into_vec()?;
@@ -297,7 +303,7 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn exists(self) -> impl Future<Output = Result<bool>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let mut query = self.limit(1);
+            let mut query = self.at_most(1);
             query.select.order.clear();
             query.select.output = Output::Exprs(vec![Expr::Column(E::TABLE.key[0])]);
             let rows = query.run(Rows::new(First::new(|_| Ok(()))), site).await?;
