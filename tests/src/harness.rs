@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use crate::suite;
 
 /// How long a test may take. Something waits for itself when it takes longer.
-const TEST_MAX: Duration = Duration::from_secs(60);
+const TEST_MAX: Duration = Duration::from_mins(1);
 
 /// A store to be tested.
 #[async_trait]

@@ -1,6 +1,8 @@
 //! What deleting a parent does to its children: cascade and set null.
 
-use larder_core::models::{Comment, Favorite, Follow, NewFollow, NewFavorite, Post, PostTag, Tag, User};
+use larder_core::models::{
+    Comment, Favorite, Follow, NewFavorite, NewFollow, Post, PostTag, Tag, User,
+};
 use larder_core::{Db, Result, TxOptions};
 
 use crate::fixtures::{comment, post, tag, tagged, user};
@@ -28,12 +30,20 @@ async fn village(db: &Db) -> Result<[User; 2]> {
         tagged(db, &post, &tag).await?;
         for reader in &users {
             comment(db, &post, reader, "hm").await?;
-            db.insert(NewFavorite { user_id: reader.id, post_id: post.id }).await?;
+            db.insert(NewFavorite {
+                user_id: reader.id,
+                post_id: post.id,
+            })
+            .await?;
         }
     }
     for (follower, followed) in [(0, 1), (1, 0)] {
         let (follower_id, followed_id) = (users[follower].id, users[followed].id);
-        db.insert(NewFollow { follower_id, followed_id }).await?;
+        db.insert(NewFollow {
+            follower_id,
+            followed_id,
+        })
+        .await?;
     }
     assert_eq!(counts(db).await?, [2, 2, 4, 1, 2, 4, 2]);
     Ok(users)
@@ -61,12 +71,18 @@ async fn a_cascade_is_undone_with_its_transaction(db: TestDb) -> Result<()> {
 }
 
 async fn a_tree_goes_with_its_root(db: TestDb) -> Result<()> {
-    let node = |parent_id, name: &str| NewNode { parent_id, name: name.into() };
+    let node = |parent_id, name: &str| NewNode {
+        parent_id,
+        name: name.into(),
+    };
     let root = db.insert(node(None, "root")).await?;
     let other = db.insert(node(None, "other")).await?;
     let mut parent = root.id;
     for depth in 0..50 {
-        let rows = [node(Some(parent), &format!("{depth}a")), node(Some(parent), &format!("{depth}b"))];
+        let rows = [
+            node(Some(parent), &format!("{depth}a")),
+            node(Some(parent), &format!("{depth}b")),
+        ];
         parent = db.insert_all_returning(rows).await?[0].id;
     }
     assert_eq!(db.query::<Node>().count().await?, 102);
@@ -76,7 +92,10 @@ async fn a_tree_goes_with_its_root(db: TestDb) -> Result<()> {
 }
 
 async fn a_ring_goes_whole(db: TestDb) -> Result<()> {
-    let node = |parent_id, name: &str| NewNode { parent_id, name: name.into() };
+    let node = |parent_id, name: &str| NewNode {
+        parent_id,
+        name: name.into(),
+    };
     let a = db.insert(node(None, "a")).await?;
     let b = db.insert(node(Some(a.id), "b")).await?;
     db.update::<Node>(a.id, Node::PARENT_ID.set(b.id)).await?;
@@ -88,13 +107,31 @@ async fn a_ring_goes_whole(db: TestDb) -> Result<()> {
 async fn set_null_forgets_the_parent(db: TestDb) -> Result<()> {
     let house = db.insert(NewHouse { name: "a".into() }).await?;
     let other = db.insert(NewHouse { name: "b".into() }).await?;
-    let key = |house: &House, label: &str| NewDoorKey { house_id: Some(house.id), label: label.into() };
-    let keys = db.insert_all_returning([key(&house, "1"), key(&other, "2")]).await?;
-    db.insert(Roof { house_id: house.id, material: "slate".into() }).await?;
+    let key = |house: &House, label: &str| NewDoorKey {
+        house_id: Some(house.id),
+        label: label.into(),
+    };
+    let keys = db
+        .insert_all_returning([key(&house, "1"), key(&other, "2")])
+        .await?;
+    db.insert(Roof {
+        house_id: house.id,
+        material: "slate".into(),
+    })
+    .await?;
     assert!(db.delete::<House>(house.id).await?);
     assert!(!db.query::<Roof>().exists().await?);
-    let expected = [DoorKey { house_id: None, ..keys[0].clone() }, keys[1].clone()];
-    assert_eq!(db.query::<DoorKey>().order(DoorKey::ID.asc()).all().await?, expected);
+    let expected = [
+        DoorKey {
+            house_id: None,
+            ..keys[0].clone()
+        },
+        keys[1].clone(),
+    ];
+    assert_eq!(
+        db.query::<DoorKey>().order(DoorKey::ID.asc()).all().await?,
+        expected
+    );
     Ok(())
 }
 

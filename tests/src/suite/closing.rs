@@ -10,17 +10,27 @@ async fn later_calls_are_closed(db: TestDb) -> Result<()> {
     let row = tag(&db, "a").await?;
     let other = Db::clone(&db);
     db.close().await?;
-    for db in [&*db, &other, &db.with_timeout(std::time::Duration::from_secs(1))] {
+    for db in [
+        &*db,
+        &other,
+        &db.with_timeout(std::time::Duration::from_secs(1)),
+    ] {
         let error = refused(db.get::<Tag>(row.id).await, ErrorKind::Closed);
         assert!(error.is_closed() && !error.is_retryable());
         refused(db.query::<Tag>().all().await, ErrorKind::Closed);
         refused(db.query::<Tag>().count().await, ErrorKind::Closed);
         refused(db.query::<Tag>().explain().await, ErrorKind::Closed);
         refused(tag(db, "b").await, ErrorKind::Closed);
-        refused(db.insert_all((0..300).map(numbered_tag)).await, ErrorKind::Closed);
+        refused(
+            db.insert_all((0..300).map(numbered_tag)).await,
+            ErrorKind::Closed,
+        );
         refused(db.query::<Tag>().delete().await, ErrorKind::Closed);
         refused(db.begin(TxOptions::new()).await, ErrorKind::Closed);
-        refused(db.begin(TxOptions::new().read_only()).await, ErrorKind::Closed);
+        refused(
+            db.begin(TxOptions::new().read_only()).await,
+            ErrorKind::Closed,
+        );
         let first = db.query::<Tag>().stream().next().await;
         refused(first.expect("an error"), ErrorKind::Closed);
         let unit: Result<()> = db.transaction(|_| async { Ok(()) }).await;
@@ -55,7 +65,10 @@ async fn work_in_flight_is_finished_or_refused_whole(db: TestDb) -> Result<()> {
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     db.close().await?;
     for task in tasks {
-        assert_eq!(task.await.expect("the task does not panic"), ErrorKind::Closed);
+        assert_eq!(
+            task.await.expect("the task does not panic"),
+            ErrorKind::Closed
+        );
     }
     Ok(())
 }

@@ -19,13 +19,24 @@ async fn raw_insert(
     columns: Vec<usize>,
     values: Vec<Value>,
 ) -> Result<u64> {
-    let insert = InsertRows { table, columns, values, on_conflict: None };
-    let (written, _) = db.storage().write(Write::new(WriteOp::Insert(insert)), Rows::discard()).await?;
+    let insert = InsertRows {
+        table,
+        columns,
+        values,
+        on_conflict: None,
+    };
+    let (written, _) = db
+        .storage()
+        .write(Write::new(WriteOp::Insert(insert)), Rows::discard())
+        .await?;
     Ok(written.rows)
 }
 
 fn is_unique(error: &Error, table: &str, columns: &[&str]) {
-    assert!(error.is_unique_violation() && !error.is_retryable(), "{error:?}");
+    assert!(
+        error.is_unique_violation() && !error.is_retryable(),
+        "{error:?}"
+    );
     assert_eq!(error.table(), Some(table));
     assert!(error.columns().eq(columns.iter().copied()), "{error:?}");
     for column in columns {
@@ -40,16 +51,32 @@ async fn a_unique_column(db: TestDb) -> Result<()> {
     is_unique(&error, "users", &["email"]);
     assert!(error.violates(User::EMAIL));
     assert!(!error.violates(User::NAME) && !error.violates(User::ID) && !error.violates(Tag::NAME));
-    assert!(!error.to_string().contains("user1@"), "no data in the text: {error}");
+    assert!(
+        !error.to_string().contains("user1@"),
+        "no data in the text: {error}"
+    );
     let email = Some("user1@example.com".parse()?);
-    let patch = || UserPatch { email: email.clone(), ..UserPatch::default() };
+    let patch = || UserPatch {
+        email: email.clone(),
+        ..UserPatch::default()
+    };
     let outcomes = [
         db.update::<User>(other.id, patch()).await.map(drop),
         db.query::<User>().update(patch()).await.map(drop),
         db.insert_all([new_user(3)?, new_user(1)?]).await.map(drop),
         db.insert_all_returning([new_user(1)?]).await.map(drop),
-        db.save(User { email: "user1@example.com".parse()?, ..other.clone() }).await.map(drop),
-        db.update_all([User { email: "user1@example.com".parse()?, ..other }]).await.map(drop),
+        db.save(User {
+            email: "user1@example.com".parse()?,
+            ..other.clone()
+        })
+        .await
+        .map(drop),
+        db.update_all([User {
+            email: "user1@example.com".parse()?,
+            ..other
+        }])
+        .await
+        .map(drop),
     ];
     for outcome in outcomes {
         assert!(refused(outcome, ErrorKind::Unique).violates(User::EMAIL));
@@ -68,11 +95,17 @@ async fn unique_text_is_told_apart_by_code_point(db: TestDb) -> Result<()> {
 
 async fn the_primary_key(db: TestDb) -> Result<()> {
     let ada = user(&db, 1).await?;
-    let double = User { email: "other@example.com".parse()?, ..ada.clone() };
+    let double = User {
+        email: "other@example.com".parse()?,
+        ..ada.clone()
+    };
     let error = refused(db.insert(double).await, ErrorKind::Unique);
     is_unique(&error, "users", &["id"]);
     assert!(error.violates(User::ID) && !error.violates(User::EMAIL));
-    let paper = Paper { id: larder_core::Uuid::nil(), title: "a".into() };
+    let paper = Paper {
+        id: larder_core::Uuid::nil(),
+        title: "a".into(),
+    };
     db.insert(paper.clone()).await?;
     assert!(refused(db.insert(paper).await, ErrorKind::Unique).violates(Paper::ID));
     Ok(())
@@ -85,7 +118,10 @@ async fn a_composite_key(db: TestDb) -> Result<()> {
     let error = refused(tagged(&db, &post, &tag).await, ErrorKind::Unique);
     is_unique(&error, "post_tags", &["post_id", "tag_id"]);
     assert!(error.violates(PostTag::KEY));
-    assert!(!error.violates(PostTag::POST_ID), "neither column is unique alone");
+    assert!(
+        !error.violates(PostTag::POST_ID),
+        "neither column is unique alone"
+    );
     assert_eq!(error.column(), None);
     Ok(())
 }
@@ -100,7 +136,10 @@ async fn a_composite_and_a_named_constraint(db: TestDb) -> Result<()> {
     };
     db.insert(door(&house, 1, Some(1))).await?;
     db.insert(door(&other, 1, Some(2))).await?;
-    let error = refused(db.insert(NewRoom::new(house.id, 1)).await, ErrorKind::Unique);
+    let error = refused(
+        db.insert(NewRoom::new(house.id, 1)).await,
+        ErrorKind::Unique,
+    );
     is_unique(&error, "rooms", &["house_id", "number"]);
     assert!(error.violates(Room::UNIQUE_HOUSE_ID_NUMBER) && !error.violates(Room::NUMBER));
     assert_eq!(error.constraint(), Some("rooms_house_id_number_key"));
@@ -114,10 +153,18 @@ async fn a_composite_and_a_named_constraint(db: TestDb) -> Result<()> {
 async fn null_equals_nothing_in_a_unique_constraint(db: TestDb) -> Result<()> {
     let house = db.insert(NewHouse { name: "a".into() }).await?;
     for number in 0..3 {
-        db.insert(NewRoom { wall: Some("north".into()), ..NewRoom::new(house.id, number) }).await?;
+        db.insert(NewRoom {
+            wall: Some("north".into()),
+            ..NewRoom::new(house.id, number)
+        })
+        .await?;
     }
     for number in 3..6 {
-        db.insert(NewRoom { door: Some(1), ..NewRoom::new(house.id, number) }).await?;
+        db.insert(NewRoom {
+            door: Some(1),
+            ..NewRoom::new(house.id, number)
+        })
+        .await?;
     }
     assert_eq!(db.query::<Room>().count().await?, 6);
     Ok(())
@@ -128,28 +175,67 @@ async fn a_missing_parent(db: TestDb) -> Result<()> {
     let stored = post(&db, &author, "p").await?;
     let lost = new_post(Id::new(99), "lost", PostStatus::Draft);
     let check = |error: Error| {
-        assert!(error.is_reference_violation() && error.violates(Post::AUTHOR_ID), "{error:?}");
-        assert_eq!((error.table(), error.column()), (Some("posts"), Some("author_id")));
+        assert!(
+            error.is_reference_violation() && error.violates(Post::AUTHOR_ID),
+            "{error:?}"
+        );
+        assert_eq!(
+            (error.table(), error.column()),
+            (Some("posts"), Some("author_id"))
+        );
         assert!(!error.is_retryable());
     };
     check(refused(db.insert(lost.clone()).await, ErrorKind::Reference));
     let rows = [new_post(author.id, "ok", PostStatus::Draft), lost];
     check(refused(db.insert_all(rows).await, ErrorKind::Reference));
-    let update = db.update::<Post>(stored.id, Post::AUTHOR_ID.set(Id::new(99))).await;
+    let update = db
+        .update::<Post>(stored.id, Post::AUTHOR_ID.set(Id::new(99)))
+        .await;
     check(refused(update, ErrorKind::Reference));
-    let update = db.query::<Post>().update(Post::AUTHOR_ID.set(Id::new(99))).await;
+    let update = db
+        .query::<Post>()
+        .update(Post::AUTHOR_ID.set(Id::new(99)))
+        .await;
     check(refused(update, ErrorKind::Reference));
-    check(refused(db.save(Post { author_id: Id::new(99), ..stored.clone() }).await, ErrorKind::Reference));
-    assert_eq!(db.query::<Post>().all().await?, [stored.clone()]);
+    check(refused(
+        db.save(Post {
+            author_id: Id::new(99),
+            ..stored.clone()
+        })
+        .await,
+        ErrorKind::Reference,
+    ));
+    assert_eq!(db.query::<Post>().one().await?, stored);
     // Of two references, the one that is broken.
-    let ghost = User { id: Id::new(98), ..author.clone() };
-    let error = refused(comment(&db, &stored, &ghost, "boo").await, ErrorKind::Reference);
-    assert!(error.violates(larder_core::models::Comment::AUTHOR_ID), "{error:?}");
+    let ghost = User {
+        id: Id::new(98),
+        ..author.clone()
+    };
     let error = refused(
-        comment(&db, &Post { id: Id::new(97), ..stored }, &author, "boo").await,
+        comment(&db, &stored, &ghost, "boo").await,
         ErrorKind::Reference,
     );
-    assert!(error.violates(larder_core::models::Comment::POST_ID), "{error:?}");
+    assert!(
+        error.violates(larder_core::models::Comment::AUTHOR_ID),
+        "{error:?}"
+    );
+    let error = refused(
+        comment(
+            &db,
+            &Post {
+                id: Id::new(97),
+                ..stored
+            },
+            &author,
+            "boo",
+        )
+        .await,
+        ErrorKind::Reference,
+    );
+    assert!(
+        error.violates(larder_core::models::Comment::POST_ID),
+        "{error:?}"
+    );
     Ok(())
 }
 
@@ -159,7 +245,8 @@ async fn a_row_may_refer_to_itself_and_to_rows_beside_it(db: TestDb) -> Result<(
         parent_id: parent.map(Id::new),
         name: format!("node {id}"),
     };
-    db.insert_all([node(1, None), node(2, Some(1)), node(3, Some(2))]).await?;
+    db.insert_all([node(1, None), node(2, Some(1)), node(3, Some(2))])
+        .await?;
     db.insert(node(7, Some(7))).await?;
     let error = refused(db.insert(node(8, Some(99))).await, ErrorKind::Reference);
     assert!(error.violates(Node::PARENT_ID), "{error:?}");
@@ -172,20 +259,28 @@ async fn a_restricted_parent_stays(db: TestDb) -> Result<()> {
     let room = db.insert(NewRoom::new(house.id, 1)).await?;
     let error = refused(db.delete::<House>(house.id).await, ErrorKind::Reference);
     assert!(error.violates(Room::HOUSE_ID), "{error:?}");
-    assert_eq!((error.table(), error.column()), (Some("rooms"), Some("house_id")));
+    assert_eq!(
+        (error.table(), error.column()),
+        (Some("rooms"), Some("house_id"))
+    );
     let error = refused(db.query::<House>().delete().await, ErrorKind::Reference);
     assert!(error.violates(Room::HOUSE_ID), "{error:?}");
     assert_eq!(db.query::<House>().count().await?, 2, "all or nothing");
     assert!(db.delete::<House>(empty.id).await?);
     assert!(db.delete::<Room>(room.id).await?);
-    assert!(db.delete::<House>(house.id).await?, "free once the room is gone");
+    assert!(
+        db.delete::<House>(house.id).await?,
+        "free once the room is gone"
+    );
     Ok(())
 }
 
 async fn a_parents_key_does_not_change_under_its_children(db: TestDb) -> Result<()> {
     let house = db.insert(NewHouse { name: "a".into() }).await?;
     db.insert(NewRoom::new(house.id, 1)).await?;
-    let moved = db.update::<House>(house.id, House::ID.set(Id::new(500))).await;
+    let moved = db
+        .update::<House>(house.id, House::ID.set(Id::new(500)))
+        .await;
     assert!(refused(moved, ErrorKind::Reference).violates(Room::HOUSE_ID));
     assert_eq!(db.query::<House>().one().await?, house);
     Ok(())
@@ -196,12 +291,24 @@ async fn a_missing_value_is_named(db: TestDb) -> Result<()> {
     let name = Defaulted::NAME.index();
     let null = raw_insert(&db, Defaulted::TABLE, vec![name], vec![Value::Null]).await;
     let error = refused(null, ErrorKind::NotNull);
-    assert_eq!((error.table(), error.column()), (Some("defaulted"), Some("name")));
-    assert!(!error.violates(Defaulted::NAME), "no unique key and no reference");
+    assert_eq!(
+        (error.table(), error.column()),
+        (Some("defaulted"), Some("name"))
+    );
+    assert!(
+        !error.violates(Defaulted::NAME),
+        "no unique key and no reference"
+    );
     let columns = vec![Tag::ID.index(), Tag::NAME.index()];
     let rows = vec![Value::Int(1), text("a"), Value::Int(2), Value::Null];
-    let error = refused(raw_insert(&db, Tag::TABLE, columns, rows).await, ErrorKind::NotNull);
-    assert_eq!((error.table(), error.column()), (Some("tags"), Some("name")));
+    let error = refused(
+        raw_insert(&db, Tag::TABLE, columns, rows).await,
+        ErrorKind::NotNull,
+    );
+    assert_eq!(
+        (error.table(), error.column()),
+        (Some("tags"), Some("name"))
+    );
     assert!(!db.query::<Tag>().exists().await?);
     Ok(())
 }
@@ -209,18 +316,47 @@ async fn a_missing_value_is_named(db: TestDb) -> Result<()> {
 async fn a_stored_value_that_is_no_variant_is_a_decode_error(db: TestDb) -> Result<()> {
     let author = user(&db, 1).await?;
     let stored = post(&db, &author, "p").await?;
-    let columns = [Post::AUTHOR_ID.index(), Post::SLUG.index(), Post::TITLE.index()];
-    let more = [Post::CONTENT.index(), Post::STATUS.index(), Post::CREATED_AT.index()];
+    let columns = [
+        Post::AUTHOR_ID.index(),
+        Post::SLUG.index(),
+        Post::TITLE.index(),
+    ];
+    let more = [
+        Post::CONTENT.index(),
+        Post::STATUS.index(),
+        Post::CREATED_AT.index(),
+    ];
     let text = |text: &'static str| Value::Text(Cow::Borrowed(text));
     let at = Value::Timestamp(stored.created_at);
-    let values =
-        vec![Value::Int(author.id.get()), text("bad"), text("t"), text("c"), text("lost"), at];
+    let values = vec![
+        Value::Int(author.id.get()),
+        text("bad"),
+        text("t"),
+        text("c"),
+        text("lost"),
+        at,
+    ];
     raw_insert(&db, Post::TABLE, [columns, more].concat(), values).await?;
     let error = refused(db.query::<Post>().all().await, ErrorKind::Decode);
-    assert_eq!((error.column(), error.value()), (Some("status"), Some("lost")));
-    assert!(error.message().contains("published"), "the known ones are named: {error}");
-    let titles = db.query::<Post>().order(Post::ID.asc()).select(Post::SLUG).all().await?;
-    assert_eq!(titles, ["p", "bad"], "what is not asked for does not matter");
+    assert_eq!(
+        (error.column(), error.value()),
+        (Some("status"), Some("lost"))
+    );
+    assert!(
+        error.message().contains("published"),
+        "the known ones are named: {error}"
+    );
+    let titles = db
+        .query::<Post>()
+        .order(Post::ID.asc())
+        .select(Post::SLUG)
+        .all()
+        .await?;
+    assert_eq!(
+        titles,
+        ["p", "bad"],
+        "what is not asked for does not matter"
+    );
     Ok(())
 }
 
@@ -238,7 +374,12 @@ async fn inside_a_transaction_too(db: TestDb) -> Result<()> {
 
 async fn a_new_user_is_checked_at_the_edge(_: TestDb) -> Result<()> {
     let error = refused(NewUser::new("nobody", " ", "short"), ErrorKind::Invalid);
-    assert!(error.fields().map(|(field, _)| field).eq(["email", "name", "password"]));
+    assert!(
+        error
+            .fields()
+            .map(|(field, _)| field)
+            .eq(["email", "name", "password"])
+    );
     Ok(())
 }
 

@@ -26,44 +26,69 @@ fn gave_up<T: std::fmt::Debug>(outcome: Result<T>, started: Instant) -> Error {
 async fn a_write_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
     let row = tag(&db, "old").await?;
     let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction")).await?;
+    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
+        .await?;
     let short = db.with_timeout(SHORT);
     let started = Instant::now();
-    let error = gave_up(short.update::<Tag>(row.id, Tag::NAME.set("late")).await, started);
+    let error = gave_up(
+        short.update::<Tag>(row.id, Tag::NAME.set("late")).await,
+        started,
+    );
     assert!(error.is_timeout());
-    assert!(started.elapsed() >= SHORT / 2, "it did wait: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= SHORT / 2,
+        "it did wait: {:?}",
+        started.elapsed()
+    );
     let started = Instant::now();
     gave_up(short.delete::<Tag>(row.id).await, started);
     let started = Instant::now();
-    gave_up(short.query::<Tag>().update(Tag::NAME.set("late")).await, started);
+    gave_up(
+        short.query::<Tag>().update(Tag::NAME.set("late")).await,
+        started,
+    );
     tx.commit().await?;
     tokio::time::sleep(SHORT).await;
-    assert_eq!(db.find::<Tag>(row.id).await?.name, "by the transaction", "nothing was applied");
-    short.update::<Tag>(row.id, Tag::NAME.set("free again")).await?;
+    assert_eq!(
+        db.find::<Tag>(row.id).await?.name,
+        "by the transaction",
+        "nothing was applied"
+    );
+    short
+        .update::<Tag>(row.id, Tag::NAME.set("free again"))
+        .await?;
     Ok(())
 }
 
 async fn a_transaction_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
     let row = tag(&db, "old").await?;
     let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction")).await?;
+    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
+        .await?;
     let short = db.with_timeout(SHORT);
     let started = Instant::now();
-    let unit = short.transaction(|tx| async move { tx.update::<Tag>(row.id, Tag::NAME.set("late")).await });
+    let unit = short
+        .transaction(|tx| async move { tx.update::<Tag>(row.id, Tag::NAME.set("late")).await });
     gave_up(unit.await, started);
     tx.rollback().await?;
     assert_eq!(db.find::<Tag>(row.id).await?.name, "old");
-    short.transaction(|tx| async move { tx.update::<Tag>(row.id, Tag::NAME.set("new")).await }).await?;
+    short
+        .transaction(|tx| async move { tx.update::<Tag>(row.id, Tag::NAME.set("new")).await })
+        .await?;
     Ok(())
 }
 
 async fn writers_in_line_are_served_when_the_lock_is_free(db: TestDb) -> Result<()> {
     let row = tag(&db, "old").await?;
     let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction")).await?;
+    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
+        .await?;
     let waiting = larder_core::Db::clone(&db);
-    let waiter =
-        tokio::spawn(async move { waiting.update::<Tag>(row.id, Tag::NAME.set("patient")).await });
+    let waiter = tokio::spawn(async move {
+        waiting
+            .update::<Tag>(row.id, Tag::NAME.set("patient"))
+            .await
+    });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiter.is_finished());
     tx.commit().await?;
@@ -75,10 +100,15 @@ async fn writers_in_line_are_served_when_the_lock_is_free(db: TestDb) -> Result<
 async fn a_waiting_write_that_is_dropped_is_not_applied(db: TestDb) -> Result<()> {
     let row = tag(&db, "old").await?;
     let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction")).await?;
+    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
+        .await?;
     for _ in 0..5 {
         let write = db.update::<Tag>(row.id, Tag::NAME.set("dropped"));
-        assert!(tokio::time::timeout(Duration::from_millis(20), write).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), write)
+                .await
+                .is_err()
+        );
     }
     tx.commit().await?;
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -90,7 +120,10 @@ async fn a_waiting_write_that_is_dropped_is_not_applied(db: TestDb) -> Result<()
 async fn a_read_past_its_deadline_leaves_the_store_usable(db: TestDb) -> Result<()> {
     tags(&db, 20_000).await?;
     for micros in [1, 100, 1_000, 10_000] {
-        let query = db.query::<Tag>().filter(Tag::NAME.contains_ignore_case("9")).order(Tag::NAME.desc());
+        let query = db
+            .query::<Tag>()
+            .filter(Tag::NAME.contains_ignore_case("9"))
+            .order(Tag::NAME.desc());
         match query.timeout(Duration::from_micros(micros)).all().await {
             Ok(rows) => assert_eq!(rows.len(), 20_000 - 2 * 9_usize.pow(4)),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}"),

@@ -83,7 +83,11 @@ async fn a_unit_that_ran_again_has_its_effects_once(db: TestDb) -> Result<()> {
             effects.after(&tx, "done");
             let mut runs = runs.lock().expect("no test panics here");
             *runs += 1;
-            if *runs < 3 { Err(Error::new(ErrorKind::Conflict, "lost")) } else { Ok(()) }
+            if *runs < 3 {
+                Err(Error::new(ErrorKind::Conflict, "lost"))
+            } else {
+                Ok(())
+            }
         }
     })
     .await?;

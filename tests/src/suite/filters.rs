@@ -9,8 +9,15 @@ use crate::schema::{Measure, NewMeasure};
 
 /// The numbers of the rows a predicate takes, in order, NULLs last.
 async fn numbers(db: &Db, predicate: Predicate<Measure>) -> Result<Vec<Option<i64>>> {
-    let query = db.query::<Measure>().filter(predicate).order(Measure::NUMBER.asc());
-    query.order(Measure::ID.asc()).select(Measure::NUMBER).all().await
+    let query = db
+        .query::<Measure>()
+        .filter(predicate)
+        .order(Measure::NUMBER.asc());
+    query
+        .order(Measure::ID.asc())
+        .select(Measure::NUMBER)
+        .all()
+        .await
 }
 
 const N: Option<i64> = None;
@@ -19,14 +26,29 @@ async fn comparisons_take_what_they_say(db: TestDb) -> Result<()> {
     measures(&db, [Some(-1), Some(0), Some(1), Some(2), N]).await?;
     let number = Measure::NUMBER;
     assert_eq!(numbers(&db, number.eq(1)).await?, [Some(1)]);
-    assert_eq!(numbers(&db, number.ne(1)).await?, [Some(-1), Some(0), Some(2)]);
+    assert_eq!(
+        numbers(&db, number.ne(1)).await?,
+        [Some(-1), Some(0), Some(2)]
+    );
     assert_eq!(numbers(&db, number.lt(1)).await?, [Some(-1), Some(0)]);
-    assert_eq!(numbers(&db, number.le(1)).await?, [Some(-1), Some(0), Some(1)]);
+    assert_eq!(
+        numbers(&db, number.le(1)).await?,
+        [Some(-1), Some(0), Some(1)]
+    );
     assert_eq!(numbers(&db, number.gt(1)).await?, [Some(2)]);
     assert_eq!(numbers(&db, number.ge(1)).await?, [Some(1), Some(2)]);
-    assert_eq!(numbers(&db, number.between(0, 1)).await?, [Some(0), Some(1)]);
-    assert!(numbers(&db, number.between(1, 0)).await?.is_empty(), "low above high");
-    assert_eq!(numbers(&db, number.in_([2, -1, 7])).await?, [Some(-1), Some(2)]);
+    assert_eq!(
+        numbers(&db, number.between(0, 1)).await?,
+        [Some(0), Some(1)]
+    );
+    assert!(
+        numbers(&db, number.between(1, 0)).await?.is_empty(),
+        "low above high"
+    );
+    assert_eq!(
+        numbers(&db, number.in_([2, -1, 7])).await?,
+        [Some(-1), Some(2)]
+    );
     assert_eq!(numbers(&db, Predicate::all()).await?.len(), 5);
     Ok(())
 }
@@ -50,10 +72,16 @@ async fn null_is_neither_true_nor_false_in_and_and_or(db: TestDb) -> Result<()> 
     assert_eq!(numbers(&db, number.eq(9).or(number.is_null())).await?, [N]);
     // neither and false = false, and its opposite is true
     let never = Measure::ID.lt(Id::new(i64::MIN));
-    assert_eq!(numbers(&db, number.eq(9).and(never).not()).await?, [Some(1), N]);
+    assert_eq!(
+        numbers(&db, number.eq(9).and(never).not()).await?,
+        [Some(1), N]
+    );
     // neither and true = neither, and so is its opposite
     let always = Measure::ID.ge(Id::new(i64::MIN));
-    assert_eq!(numbers(&db, number.eq(9).and(always).not()).await?, [Some(1)]);
+    assert_eq!(
+        numbers(&db, number.eq(9).and(always).not()).await?,
+        [Some(1)]
+    );
     // neither or false = neither
     let never = Measure::ID.lt(Id::new(i64::MIN));
     assert_eq!(numbers(&db, number.eq(9).or(never).not()).await?, [Some(1)]);
@@ -68,7 +96,10 @@ async fn is_null_and_eq_none_are_the_same(db: TestDb) -> Result<()> {
     assert_eq!(numbers(&db, number.is_not_null()).await?, [Some(1)]);
     assert_eq!(numbers(&db, number.ne(None)).await?, [Some(1)]);
     assert_eq!(numbers(&db, number.eq(Some(1))).await?, [Some(1)]);
-    assert!(numbers(&db, number.lt(None)).await?.is_empty(), "nothing is less than NULL");
+    assert!(
+        numbers(&db, number.lt(None)).await?.is_empty(),
+        "nothing is less than NULL"
+    );
     assert!(numbers(&db, number.ge(None).not()).await?.is_empty());
     assert_eq!(numbers(&db, number.is_null().not()).await?, [Some(1)]);
     Ok(())
@@ -77,37 +108,82 @@ async fn is_null_and_eq_none_are_the_same(db: TestDb) -> Result<()> {
 async fn in_takes_none_one_and_many_values(db: TestDb) -> Result<()> {
     tags(&db, 50).await?;
     let all = db.query::<Tag>().order(Tag::ID.asc()).all().await?;
-    let count = async |values: Vec<Id<Tag>>| db.query::<Tag>().filter(Tag::ID.in_(values)).count().await;
+    let count =
+        async |values: Vec<Id<Tag>>| db.query::<Tag>().filter(Tag::ID.in_(values)).count().await;
     assert_eq!(count(vec![]).await?, 0);
     assert_eq!(count(vec![all[7].id]).await?, 1);
-    assert_eq!(count(vec![all[7].id; 3]).await?, 1, "a value named twice counts once");
+    assert_eq!(
+        count(vec![all[7].id; 3]).await?,
+        1,
+        "a value named twice counts once"
+    );
     let first = all[0].id.get();
     let many = (0..10_000).map(|n| Id::new(first - 5_000 + n)).collect();
     assert_eq!(count(many).await?, 50);
     let names = (0..10_000).map(|n| format!("tag {:05}", n + 25));
-    assert_eq!(db.query::<Tag>().filter(Tag::NAME.in_(names)).count().await?, 25);
-    assert_eq!(db.query::<Tag>().filter(!Tag::ID.in_::<Id<Tag>>([])).count().await?, 50);
+    assert_eq!(
+        db.query::<Tag>()
+            .filter(Tag::NAME.in_(names))
+            .count()
+            .await?,
+        25
+    );
+    assert_eq!(
+        db.query::<Tag>()
+            .filter(!Tag::ID.in_::<Id<Tag>>([]))
+            .count()
+            .await?,
+        50
+    );
     Ok(())
 }
 
 async fn in_passes_over_null(db: TestDb) -> Result<()> {
     measures(&db, [Some(1), Some(2), N]).await?;
-    assert_eq!(numbers(&db, Measure::NUMBER.in_([Some(1), None])).await?, [Some(1)]);
+    assert_eq!(
+        numbers(&db, Measure::NUMBER.in_([Some(1), None])).await?,
+        [Some(1)]
+    );
     assert!(numbers(&db, Measure::NUMBER.in_([N])).await?.is_empty());
     let none = Measure::NUMBER.in_::<i64>([]).not();
-    assert_eq!(numbers(&db, none).await?, [Some(1), Some(2), N], "in nothing is false, even for NULL");
+    assert_eq!(
+        numbers(&db, none).await?,
+        [Some(1), Some(2), N],
+        "in nothing is false, even for NULL"
+    );
     Ok(())
 }
 
 async fn columns_of_a_row_compare_with_each_other(db: TestDb) -> Result<()> {
-    let pair = |number, other| NewMeasure { number, other, ..NewMeasure::default() };
-    let rows = [(Some(1), Some(1)), (Some(2), Some(3)), (Some(4), Some(3)), (N, Some(1)), (N, N)];
-    db.insert_all(rows.map(|(number, other)| pair(number, other))).await?;
+    let pair = |number, other| NewMeasure {
+        number,
+        other,
+        ..NewMeasure::default()
+    };
+    let rows = [
+        (Some(1), Some(1)),
+        (Some(2), Some(3)),
+        (Some(4), Some(3)),
+        (N, Some(1)),
+        (N, N),
+    ];
+    db.insert_all(rows.map(|(number, other)| pair(number, other)))
+        .await?;
     let number = Measure::NUMBER;
-    assert_eq!(numbers(&db, number.eq_column(Measure::OTHER)).await?, [Some(1)]);
-    assert_eq!(numbers(&db, number.lt_column(Measure::OTHER)).await?, [Some(2)]);
+    assert_eq!(
+        numbers(&db, number.eq_column(Measure::OTHER)).await?,
+        [Some(1)]
+    );
+    assert_eq!(
+        numbers(&db, number.lt_column(Measure::OTHER)).await?,
+        [Some(2)]
+    );
     let not_equal = !number.eq_column(Measure::OTHER);
-    assert_eq!(numbers(&db, not_equal).await?, [Some(2), Some(4)], "NULL is neither");
+    assert_eq!(
+        numbers(&db, not_equal).await?,
+        [Some(2), Some(4)],
+        "NULL is neither"
+    );
     Ok(())
 }
 
@@ -115,19 +191,35 @@ async fn and_or_and_not_nest(db: TestDb) -> Result<()> {
     measures(&db, (0..20).map(Some)).await?;
     let number = Measure::NUMBER;
     let either = number.lt(2) | number.gt(17);
-    let found = numbers(&db, either & !number.eq(18) & (number.ge(0) | number.is_null())).await?;
+    let found = numbers(
+        &db,
+        either & !number.eq(18) & (number.ge(0) | number.is_null()),
+    )
+    .await?;
     assert_eq!(found, [Some(0), Some(1), Some(19)]);
-    let twice = db.query::<Measure>().filter(number.lt(5)).filter(number.gt(2));
+    let twice = db
+        .query::<Measure>()
+        .filter(number.lt(5))
+        .filter(number.gt(2));
     assert_eq!(twice.count().await?, 2, "filters add up");
-    let optional = db.query::<Measure>().filter_opt(None).filter_opt(Some(number.eq(3)));
+    let optional = db
+        .query::<Measure>()
+        .filter_opt(None)
+        .filter_opt(Some(number.eq(3)));
     assert_eq!(optional.count().await?, 1);
-    let long = (0..200).map(|n| number.eq(n)).reduce(Predicate::or).expect("not empty");
+    let long = (0..200)
+        .map(|n| number.eq(n))
+        .reduce(Predicate::or)
+        .expect("not empty");
     assert_eq!(numbers(&db, long).await?.len(), 20);
     Ok(())
 }
 
 async fn booleans_dates_and_floats_compare(db: TestDb) -> Result<()> {
-    let float = |float| NewMeasure { float: Some(float), ..NewMeasure::default() };
+    let float = |float| NewMeasure {
+        float: Some(float),
+        ..NewMeasure::default()
+    };
     db.insert_all([-1.5, -0.0, 0.5, 1e300].map(float)).await?;
     let count = async |predicate| db.query::<Measure>().filter(predicate).count().await;
     assert_eq!(count(Measure::FLOAT.gt(0.0)).await?, 2);

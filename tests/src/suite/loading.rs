@@ -7,7 +7,7 @@ use larder_core::{Db, ErrorKind, Id, Load, Result};
 
 use crate::fixtures::{comment, new_post, post, refused, tag, tagged, user};
 use crate::harness::{TestDb, tests};
-use crate::schema::{DoorKey, House, NewDoorKey, NewHouse, NewNode, Node, Roof, Room, NewRoom};
+use crate::schema::{DoorKey, House, NewDoorKey, NewHouse, NewNode, NewRoom, Node, Roof, Room};
 
 #[derive(Load, Clone, Debug, PartialEq)]
 #[load(User)]
@@ -70,17 +70,44 @@ async fn blog(db: &Db, users: usize, posts: usize) -> Result<Vec<User>> {
 
 async fn a_plan_three_levels_deep_is_loaded_whole(db: TestDb) -> Result<()> {
     let users = blog(&db, 3, 3).await?;
-    db.insert(new_post(users[0].id, "draft", PostStatus::Draft)).await?;
-    let pages = db.query::<User>().order(User::ID.asc()).load::<UserPage>().await?;
-    let counts: Vec<_> = pages.iter().map(|p| (p.posts.len(), p.post_count, p.drafts)).collect();
-    assert_eq!(counts, [(2, 4, 1), (2, 2, 0), (1, 1, 0)], "two each at most, all counted");
-    assert_eq!((pages[0].id, pages[0].name.as_str()), (users[0].id, "User 0"));
+    db.insert(new_post(users[0].id, "draft", PostStatus::Draft))
+        .await?;
+    let pages = db
+        .query::<User>()
+        .order(User::ID.asc())
+        .load::<UserPage>()
+        .await?;
+    let counts: Vec<_> = pages
+        .iter()
+        .map(|p| (p.posts.len(), p.post_count, p.drafts))
+        .collect();
+    assert_eq!(
+        counts,
+        [(2, 4, 1), (2, 2, 0), (1, 1, 0)],
+        "two each at most, all counted"
+    );
+    assert_eq!(
+        (pages[0].id, pages[0].name.as_str()),
+        (users[0].id, "User 0")
+    );
     let first = &pages[0].posts[0];
     assert_eq!(first.slug, "u0-p0");
     let texts: Vec<_> = first.comments.iter().map(|c| c.content.as_str()).collect();
     assert_eq!(texts, ["second", "first"], "in the plan's order");
-    assert_eq!(first.comments[0].author, Author { name: "User 1".into() });
-    assert_eq!(first.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["even"]);
+    assert_eq!(
+        first.comments[0].author,
+        Author {
+            name: "User 1".into()
+        }
+    );
+    assert_eq!(
+        first
+            .tags
+            .iter()
+            .map(|tag| tag.name.as_str())
+            .collect::<Vec<_>>(),
+        ["even"]
+    );
     assert!(pages[0].posts[1].tags.is_empty());
     Ok(())
 }
@@ -109,15 +136,27 @@ async fn without_parents_nothing_is_asked(db: TestDb) -> Result<()> {
     user(&db, 1).await?;
     let (pages, report) = db.observe(db.query::<User>().load::<UserPage>()).await;
     assert!(pages?[0].posts.is_empty());
-    assert_eq!(report.count(), 4, "no posts, so nobody asks for comments:\n{report}");
+    assert_eq!(
+        report.count(),
+        4,
+        "no posts, so nobody asks for comments:\n{report}"
+    );
     Ok(())
 }
 
 async fn a_plan_by_key_loads_one_row(db: TestDb) -> Result<()> {
     let users = blog(&db, 2, 1).await?;
-    let page = db.query::<User>().by_key(users[0].id).load::<UserPage>().await?;
+    let page = db
+        .query::<User>()
+        .by_key(users[0].id)
+        .load::<UserPage>()
+        .await?;
     assert_eq!(page.map(|page| page.posts.len()), Some(1));
-    let none = db.query::<User>().by_key(Id::new(99_999)).load::<UserPage>().await?;
+    let none = db
+        .query::<User>()
+        .by_key(Id::new(99_999))
+        .load::<UserPage>()
+        .await?;
     assert!(none.is_none());
     Ok(())
 }
@@ -134,8 +173,11 @@ struct Limited {
 
 async fn order_and_limit_are_for_each_parent(db: TestDb) -> Result<()> {
     let author = user(&db, 1).await?;
-    let (a, b, c) =
-        (post(&db, &author, "a").await?, post(&db, &author, "b").await?, post(&db, &author, "c").await?);
+    let (a, b, c) = (
+        post(&db, &author, "a").await?,
+        post(&db, &author, "b").await?,
+        post(&db, &author, "c").await?,
+    );
     for (post, texts) in [(&a, &["1", "2", "3", "4"][..]), (&b, &["9"]), (&c, &[])] {
         for text in texts {
             comment(&db, post, &author, text).await?;
@@ -148,11 +190,19 @@ async fn order_and_limit_are_for_each_parent(db: TestDb) -> Result<()> {
             tagged(&db, &c, &tag).await?;
         }
     }
-    let rows = db.query::<Post>().order(Post::SLUG.asc()).load::<Limited>().await?;
+    let rows = db
+        .query::<Post>()
+        .order(Post::SLUG.asc())
+        .load::<Limited>()
+        .await?;
     let found: Vec<_> = rows
         .iter()
         .map(|row| {
-            let texts: String = row.last.iter().map(|comment| comment.content.as_str()).collect();
+            let texts: String = row
+                .last
+                .iter()
+                .map(|comment| comment.content.as_str())
+                .collect();
             let tags: String = row.tags.iter().map(|tag| tag.name.as_str()).collect();
             (row.slug.as_str(), texts, tags)
         })
@@ -184,11 +234,27 @@ struct KeyView {
 }
 
 async fn houses(db: &Db) -> Result<(House, House)> {
-    let grand = db.insert(NewHouse { name: "grand".into() }).await?;
-    let open = db.insert(NewHouse { name: "open".into() }).await?;
-    db.insert(Roof { house_id: grand.id, material: "slate".into() }).await?;
-    db.insert_all([NewRoom::new(grand.id, 1), NewRoom::new(grand.id, 2)]).await?;
-    let key = |house_id, label: &str| NewDoorKey { house_id, label: label.into() };
+    let grand = db
+        .insert(NewHouse {
+            name: "grand".into(),
+        })
+        .await?;
+    let open = db
+        .insert(NewHouse {
+            name: "open".into(),
+        })
+        .await?;
+    db.insert(Roof {
+        house_id: grand.id,
+        material: "slate".into(),
+    })
+    .await?;
+    db.insert_all([NewRoom::new(grand.id, 1), NewRoom::new(grand.id, 2)])
+        .await?;
+    let key = |house_id, label: &str| NewDoorKey {
+        house_id,
+        label: label.into(),
+    };
     db.insert_all([
         key(Some(grand.id), "front"),
         key(Some(grand.id), "back"),
@@ -201,8 +267,13 @@ async fn houses(db: &Db) -> Result<(House, House)> {
 
 async fn has_one_is_an_option(db: TestDb) -> Result<()> {
     houses(&db).await?;
-    let (rows, report) =
-        db.observe(db.query::<House>().order(House::NAME.asc()).load::<HouseView>()).await;
+    let (rows, report) = db
+        .observe(
+            db.query::<House>()
+                .order(House::NAME.asc())
+                .load::<HouseView>(),
+        )
+        .await;
     let rows = rows?;
     let roof = |at: usize| rows[at].roof.as_ref().map(|roof| roof.material.as_str());
     assert_eq!((roof(0), roof(1)), (Some("slate"), None));
@@ -215,15 +286,36 @@ async fn has_one_is_an_option(db: TestDb) -> Result<()> {
 
 async fn an_optional_reference_is_an_option(db: TestDb) -> Result<()> {
     houses(&db).await?;
-    let rows = db.query::<DoorKey>().order(DoorKey::ID.asc()).load::<KeyView>().await?;
+    let rows = db
+        .query::<DoorKey>()
+        .order(DoorKey::ID.asc())
+        .load::<KeyView>()
+        .await?;
     let found: Vec<_> = rows
         .iter()
-        .map(|key| (key.label.as_str(), key.house.as_ref().map(|house| house.name.as_str())))
+        .map(|key| {
+            (
+                key.label.as_str(),
+                key.house.as_ref().map(|house| house.name.as_str()),
+            )
+        })
         .collect();
     let grand = Some("grand");
-    assert_eq!(found, [("front", grand), ("back", grand), ("gate", Some("open")), ("lost", None)]);
+    assert_eq!(
+        found,
+        [
+            ("front", grand),
+            ("back", grand),
+            ("gate", Some("open")),
+            ("lost", None)
+        ]
+    );
     let shared = rows[1].house.as_ref().expect("the key of the grand house");
-    assert_eq!(shared.keys.len(), 2, "the shared parent is loaded whole for each");
+    assert_eq!(
+        shared.keys.len(),
+        2,
+        "the shared parent is loaded whole for each"
+    );
     let lost = db.query::<DoorKey>().filter(DoorKey::HOUSE_ID.is_null());
     let (rows, report) = db.observe(lost.load::<KeyView>()).await;
     assert!(rows?[0].house.is_none());
@@ -245,22 +337,41 @@ struct Branch {
 #[load(Node)]
 struct Twig {
     name: String,
-    #[load(via = Node::PARENT_ID)]
-    children: Vec<Node>,
+    #[load(count, via = Node::PARENT_ID)]
+    children: u64,
 }
 
 async fn a_tree_loads_upward_and_downward(db: TestDb) -> Result<()> {
-    let node = |parent_id, name: &str| NewNode { parent_id, name: name.into() };
+    let node = |parent_id, name: &str| NewNode {
+        parent_id,
+        name: name.into(),
+    };
     let root = db.insert(node(None, "root")).await?;
     let a = db.insert(node(Some(root.id), "a")).await?;
-    db.insert_all([node(Some(root.id), "b"), node(Some(a.id), "a1"), node(Some(a.id), "a2")]).await?;
-    let rows = db.query::<Node>().order(Node::NAME.asc()).load::<Branch>().await?;
+    db.insert_all([
+        node(Some(root.id), "b"),
+        node(Some(a.id), "a1"),
+        node(Some(a.id), "a2"),
+    ])
+    .await?;
+    let rows = db
+        .query::<Node>()
+        .order(Node::NAME.asc())
+        .load::<Branch>()
+        .await?;
     let found: Vec<_> = rows
         .iter()
         .map(|row| {
-            let children = row.children.iter().map(|twig| format!("{}{}", twig.name, twig.children.len()));
+            let children = row
+                .children
+                .iter()
+                .map(|twig| format!("{}{}", twig.name, twig.children));
             let parent = row.parent.as_ref().map(|node| node.name.as_str());
-            (row.name.as_str(), parent, children.collect::<Vec<_>>().join(" "))
+            (
+                row.name.as_str(),
+                parent,
+                children.collect::<Vec<_>>().join(" "),
+            )
         })
         .collect();
     let expected = [
@@ -286,18 +397,27 @@ struct Whole {
 impl Whole {
     fn outline(&self) -> String {
         let inner: Vec<_> = self.children.iter().map(Self::outline).collect();
-        if inner.is_empty() { self.name.clone() } else { format!("{}({})", self.name, inner.join(" ")) }
+        if inner.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}({})", self.name, inner.join(" "))
+        }
     }
 }
 
 async fn a_plan_that_contains_itself_ends_at_the_leaves(db: TestDb) -> Result<()> {
     let mut parent = None;
     for name in ["1", "2", "3", "4"] {
-        let rows = [(parent, name), (parent, "leaf")]
-            .map(|(parent_id, name)| NewNode { parent_id, name: name.into() });
+        let rows = [(parent, name), (parent, "leaf")].map(|(parent_id, name)| NewNode {
+            parent_id,
+            name: name.into(),
+        });
         parent = Some(db.insert_all_returning(rows).await?[0].id);
     }
-    let query = db.query::<Node>().filter(Node::PARENT_ID.is_null()).order(Node::NAME.asc());
+    let query = db
+        .query::<Node>()
+        .filter(Node::PARENT_ID.is_null())
+        .order(Node::NAME.asc());
     let (roots, report) = db.observe(query.load::<Whole>()).await;
     let outlines: Vec<_> = roots?.iter().map(Whole::outline).collect();
     assert_eq!(outlines, ["1(2(3(4 leaf) leaf) leaf)", "leaf"]);
@@ -325,16 +445,31 @@ async fn many_to_many_in_both_directions_beside_a_flattened_model(db: TestDb) ->
     let post = db.query::<Post>().one().await?;
     for (follower, followed) in [(0, 2), (1, 2), (2, 0)] {
         let (follower_id, followed_id) = (users[follower].id, users[followed].id);
-        db.insert(NewFollow { follower_id, followed_id }).await?;
+        db.insert(NewFollow {
+            follower_id,
+            followed_id,
+        })
+        .await?;
     }
-    db.insert(NewFavorite { user_id: users[2].id, post_id: post.id }).await?;
-    let rows = db.query::<User>().order(User::ID.asc()).load::<Popular>().await?;
+    db.insert(NewFavorite {
+        user_id: users[2].id,
+        post_id: post.id,
+    })
+    .await?;
+    let rows = db
+        .query::<User>()
+        .order(User::ID.asc())
+        .load::<Popular>()
+        .await?;
     assert!(rows.iter().map(|row| &row.user).eq(&users));
     let names = |list: &[Author]| list.iter().map(|a| a.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&rows[2].followers), ["User 0", "User 1"]);
     assert_eq!(names(&rows[2].follows), ["User 0"]);
     assert_eq!(names(&rows[1].followers), [""; 0]);
-    assert_eq!((rows[2].favorites.as_slice(), rows[2].favorite_count), (&[post][..], 1));
+    assert_eq!(
+        (rows[2].favorites.as_slice(), rows[2].favorite_count),
+        (&[post][..], 1)
+    );
     assert_eq!(rows[0].favorite_count, 0);
     Ok(())
 }
@@ -349,9 +484,16 @@ async fn a_filter_on_a_required_reference_is_explained(db: TestDb) -> Result<()>
     }
     let users = blog(&db, 1, 1).await?;
     assert_eq!(db.query::<Post>().load::<Strict>().await?.len(), 1);
-    db.update::<User>(users[0].id, User::IS_ACTIVE.set(false)).await?;
-    let error = refused(db.query::<Post>().load::<Strict>().await, ErrorKind::NotFound);
-    assert!(error.message().contains("author") && error.message().contains("Option"), "{error}");
+    db.update::<User>(users[0].id, User::IS_ACTIVE.set(false))
+        .await?;
+    let error = refused(
+        db.query::<Post>().load::<Strict>().await,
+        ErrorKind::NotFound,
+    );
+    assert!(
+        error.message().contains("author") && error.message().contains("Option"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -369,7 +511,10 @@ async fn thousands_of_parents_are_one_query(db: TestDb) -> Result<()> {
     let (rows, report) = db.observe(query.load::<Limited>()).await;
     let rows = rows?;
     assert_eq!(rows.len(), 3_000);
-    assert!(rows.iter().all(|row| row.last.len() == 1 && row.last[0].content == row.slug));
+    assert!(
+        rows.iter()
+            .all(|row| row.last.len() == 1 && row.last[0].content == row.slug)
+    );
     assert_eq!(report.count(), 3, "{report}");
     Ok(())
 }
@@ -377,7 +522,10 @@ async fn thousands_of_parents_are_one_query(db: TestDb) -> Result<()> {
 async fn a_plan_inside_a_transaction_sees_its_work(db: TestDb) -> Result<()> {
     let tx = db.begin(larder_core::TxOptions::new()).await?;
     blog(&tx, 1, 2).await?;
-    assert_eq!(tx.query::<User>().load::<UserPage>().await?[0].posts.len(), 2);
+    assert_eq!(
+        tx.query::<User>().load::<UserPage>().await?[0].posts.len(),
+        2
+    );
     tx.rollback().await?;
     assert!(db.query::<User>().load::<UserPage>().await?.is_empty());
     Ok(())

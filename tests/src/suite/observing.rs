@@ -7,7 +7,11 @@ use crate::fixtures::{new_post, post, tag, tags, user};
 use crate::harness::{TestDb, tests};
 
 fn shapes(report: &Report) -> Vec<&str> {
-    report.statements().iter().map(|seen| seen.shape.as_str()).collect()
+    report
+        .statements()
+        .iter()
+        .map(|seen| seen.shape.as_str())
+        .collect()
 }
 
 async fn statements_are_seen_in_order_without_values(db: TestDb) -> Result<()> {
@@ -15,16 +19,28 @@ async fn statements_are_seen_in_order_without_values(db: TestDb) -> Result<()> {
         .observe(async {
             let ada = user(&db, 77_777).await?;
             db.find::<User>(ada.id).await?;
-            db.query::<User>().filter(User::NAME.eq("secret")).count().await?;
-            db.query::<User>().filter(User::NAME.eq("secret")).update(User::NAME.set("hidden")).await?;
+            db.query::<User>()
+                .filter(User::NAME.eq("secret"))
+                .count()
+                .await?;
+            db.query::<User>()
+                .filter(User::NAME.eq("secret"))
+                .update(User::NAME.set("hidden"))
+                .await?;
             db.delete::<User>(ada.id).await
         })
         .await;
     assert!(outcome?);
     assert_eq!((report.count(), report.round_trips()), (5, 5), "{report}");
     let shapes = shapes(&report);
-    for (shape, word) in shapes.iter().zip(["insert", "select", "count", "update", "delete"]) {
-        assert!(shape.to_lowercase().contains(word) && shape.contains("users"), "{shape}");
+    for (shape, word) in shapes
+        .iter()
+        .zip(["insert", "select", "count", "update", "delete"])
+    {
+        assert!(
+            shape.to_lowercase().contains(word) && shape.contains("users"),
+            "{shape}"
+        );
         for value in ["77777", "secret", "hidden"] {
             assert!(!shape.contains(value), "{shape}");
         }
@@ -35,63 +51,79 @@ async fn statements_are_seen_in_order_without_values(db: TestDb) -> Result<()> {
 async fn call_sites_are_the_callers_lines(db: TestDb) -> Result<()> {
     let tag = tag(&db, "a").await?;
     let mut lines = Vec::new();
-    let (outcome, report) = db
-        .observe(async {
-            lines.push(line!() + 1);
-            db.get::<Tag>(tag.id).await?;
-            lines.push(line!() + 1);
-            db.find::<Tag>(tag.id).await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().all().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().first().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().one().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().count().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().exists().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().select(Tag::NAME).all().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().select(count()).first().await?;
-            lines.push(line!() + 1);
-            let page = db.query::<Tag>().page(1).await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().load::<Tag>().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().by_key(tag.id).load::<Tag>().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().stream().next().await;
-            lines.push(line!() + 1);
-            db.update::<Tag>(tag.id, Tag::NAME.set("b")).await?;
-            lines.push(line!() + 1);
-            db.save(Tag { name: "c".into(), ..tag.clone() }).await?;
-            lines.push(line!() + 1);
-            db.update_all([tag.clone()]).await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().update(Tag::NAME.set("d")).await?;
-            lines.push(line!() + 1);
-            db.upsert([tag.clone()]).on(Tag::ID).ignore().run().await?;
-            lines.push(line!() + 1);
-            db.upsert([tag.clone()]).on(Tag::ID).ignore().returning().await?;
-            lines.push(line!() + 1);
-            db.query::<Tag>().delete().await?;
-            lines.push(line!() + 1);
-            db.insert_all([tag.clone()]).await?;
-            lines.push(line!() + 1);
-            db.delete::<Tag>(tag.id).await?;
-            lines.push(line!() + 1);
-            db.insert_all_returning([tag.clone()]).await?;
-            let last = page.next(&db).await?;
-            assert!(last.items.is_empty(), "no next page, no statement");
-            Ok::<_, larder_core::Error>(())
+    let calls = async {
+        lines.push(line!() + 1);
+        db.get::<Tag>(tag.id).await?;
+        lines.push(line!() + 1);
+        db.find::<Tag>(tag.id).await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().all().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().first().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().one().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().count().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().exists().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().select(Tag::NAME).all().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().select(count()).first().await?;
+        lines.push(line!() + 1);
+        let page = db.query::<Tag>().page(1).await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().load::<Tag>().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().by_key(tag.id).load::<Tag>().await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().stream().next().await;
+        lines.push(line!() + 1);
+        db.update::<Tag>(tag.id, Tag::NAME.set("b")).await?;
+        lines.push(line!() + 1);
+        db.save(Tag {
+            name: "c".into(),
+            ..tag.clone()
         })
-        .await;
+        .await?;
+        lines.push(line!() + 1);
+        db.update_all([tag.clone()]).await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().update(Tag::NAME.set("d")).await?;
+        lines.push(line!() + 1);
+        db.upsert([tag.clone()]).on(Tag::ID).ignore().run().await?;
+        lines.push(line!() + 1);
+        db.upsert([tag.clone()])
+            .on(Tag::ID)
+            .ignore()
+            .returning()
+            .await?;
+        lines.push(line!() + 1);
+        db.query::<Tag>().delete().await?;
+        lines.push(line!() + 1);
+        db.insert_all([tag.clone()]).await?;
+        lines.push(line!() + 1);
+        db.delete::<Tag>(tag.id).await?;
+        lines.push(line!() + 1);
+        db.insert_all_returning([tag.clone()]).await?;
+        let last = page.next(&db).await?;
+        assert!(last.items.is_empty(), "no next page, no statement");
+        Ok::<_, larder_core::Error>(())
+    };
+    let (outcome, report) = db.observe(Box::pin(calls)).await;
     outcome?;
-    let seen: Vec<u32> = report.statements().iter().map(|seen| seen.site.line()).collect();
+    let seen: Vec<u32> = report
+        .statements()
+        .iter()
+        .map(|seen| seen.site.line())
+        .collect();
     assert_eq!(seen, lines, "{report}");
-    assert!(report.statements().iter().all(|seen| seen.site.file().ends_with("observing.rs")));
+    assert!(
+        report
+            .statements()
+            .iter()
+            .all(|seen| seen.site.file().ends_with("observing.rs"))
+    );
     Ok(())
 }
 
@@ -119,9 +151,15 @@ async fn an_n_plus_one_is_seen_and_a_plan_has_none(db: TestDb) -> Result<()> {
         .await;
     outcome?;
     let repeats = report.repeated();
-    assert_eq!((repeats.len(), repeats[0].times, repeats[0].sites.len()), (1, 6, 1), "{report}");
+    assert_eq!(
+        (repeats.len(), repeats[0].times, repeats[0].sites.len()),
+        (1, 6, 1),
+        "{report}"
+    );
     assert!(report.to_string().contains("repeated 6 times"), "{report}");
-    let (posts, report) = db.observe(db.query::<Post>().load::<PostWithAuthor>()).await;
+    let (posts, report) = db
+        .observe(db.query::<Post>().load::<PostWithAuthor>())
+        .await;
     assert_eq!(posts?.len(), 6);
     report.assert_no_repeats();
     report.assert_round_trips(2);
@@ -133,7 +171,8 @@ async fn transactions_and_other_handles_are_seen_too(db: TestDb) -> Result<()> {
     let (outcome, report) = db
         .observe(async {
             tag(&other, "a").await?;
-            db.transaction(|tx| async move { tag(&tx, "b").await }).await?;
+            db.transaction(|tx| async move { tag(&tx, "b").await })
+                .await?;
             tags(&db, 3).await
         })
         .await;
@@ -145,7 +184,9 @@ async fn transactions_and_other_handles_are_seen_too(db: TestDb) -> Result<()> {
 async fn an_observer_sees_its_own_task_only(db: TestDb) -> Result<()> {
     let quiet = larder_core::Db::clone(&db);
     let busy = tokio::spawn(async move { tags(&quiet, 10).await });
-    let ((), report) = db.observe(async { busy.await.map(drop).unwrap_or_default() }).await;
+    let ((), report) = db
+        .observe(async { busy.await.map(drop).unwrap_or_default() })
+        .await;
     assert_eq!((report.count(), report.round_trips()), (0, 0));
     let (_, report) = db.observe(db.query::<Tag>().count()).await;
     assert_eq!(report.count(), 1);
@@ -154,21 +195,45 @@ async fn an_observer_sees_its_own_task_only(db: TestDb) -> Result<()> {
 
 async fn explain_says_something_and_runs_nothing(db: TestDb) -> Result<()> {
     let author = user(&db, 1).await?;
-    db.insert(new_post(author.id, "a", PostStatus::Draft)).await?;
+    db.insert(new_post(author.id, "a", PostStatus::Draft))
+        .await?;
     let plans = [
         db.query::<Post>().explain().await?,
-        db.query::<Post>().filter(Post::SLUG.eq("a")).explain().await?,
-        db.query::<Post>().filter(Post::AUTHOR_ID.whose(User::NAME.eq("x"))).explain().await?,
-        db.query::<Post>().filter(Post::ID.in_((0..5_000).map(Id::new))).explain().await?,
-        db.query::<Post>().group_by(Post::STATUS).select((Post::STATUS, count())).explain().await?,
+        db.query::<Post>()
+            .filter(Post::SLUG.eq("a"))
+            .explain()
+            .await?,
+        db.query::<Post>()
+            .filter(Post::AUTHOR_ID.whose(User::NAME.eq("x")))
+            .explain()
+            .await?,
+        db.query::<Post>()
+            .filter(Post::ID.in_((0..5_000).map(Id::new)))
+            .explain()
+            .await?,
+        db.query::<Post>()
+            .group_by(Post::STATUS)
+            .select((Post::STATUS, count()))
+            .explain()
+            .await?,
     ];
     for plan in plans {
         assert!(!plan.trim().is_empty());
     }
     let tx = db.begin(larder_core::TxOptions::new()).await?;
-    assert!(!tx.query::<Post>().order(Post::TITLE.asc()).explain().await?.is_empty());
+    assert!(
+        !tx.query::<Post>()
+            .order(Post::TITLE.asc())
+            .explain()
+            .await?
+            .is_empty()
+    );
     tx.commit().await?;
-    let bad = db.query::<Post>().filter(Post::SLUG.eq("\0")).explain().await;
+    let bad = db
+        .query::<Post>()
+        .filter(Post::SLUG.eq("\0"))
+        .explain()
+        .await;
     crate::fixtures::refused(bad, larder_core::ErrorKind::Invalid);
     Ok(())
 }

@@ -16,14 +16,24 @@ fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// The ids of all pages' rows, read forward; checks that reading backward gives the same pages.
-async fn walk<'a>(db: &'a Db, query: impl Fn() -> Query<'a, Measure>, size: u64) -> Result<Vec<Id<Measure>>> {
+async fn walk<'a>(
+    db: &'a Db,
+    query: impl Fn() -> Query<'a, Measure>,
+    size: u64,
+) -> Result<Vec<Id<Measure>>> {
     let ids = |page: &Page<Measure>| page.items.iter().map(|row| row.id).collect::<Vec<_>>();
     let mut page = query().page(size).await?;
-    assert!(page.previous.is_none(), "nothing comes before the first page");
+    assert!(
+        page.previous.is_none(),
+        "nothing comes before the first page"
+    );
     let mut pages = vec![ids(&page)];
     while page.next.is_some() {
         page = page.next(db).await?;
-        assert!(!page.items.is_empty(), "a next page that was announced has rows");
+        assert!(
+            !page.items.is_empty(),
+            "a next page that was announced has rows"
+        );
         pages.push(ids(&page));
     }
     let mut backward = vec![ids(&page)];
@@ -47,7 +57,10 @@ async fn pages_follow_each_other(db: TestDb) -> Result<()> {
     assert_eq!(names(&third), numbered(6..7));
     assert!(third.next.is_none() && third.previous.is_some());
     let behind = third.next(&db).await?;
-    assert!(behind.items.is_empty() && behind.next.is_none(), "empty behind the last one");
+    assert!(
+        behind.items.is_empty() && behind.next.is_none(),
+        "empty behind the last one"
+    );
     let back = third.previous(&db).await?;
     assert_eq!(names(&back), numbered(3..6));
     let back = back.previous(&db).await?;
@@ -72,9 +85,19 @@ async fn a_list_that_fits_exactly_has_no_next_page(db: TestDb) -> Result<()> {
 async fn ties_are_broken_by_the_key(db: TestDb) -> Result<()> {
     let rows = measures(&db, (0..20).map(|n| Some(n / 7))).await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    let up = walk(&db, || db.query::<Measure>().order(Measure::NUMBER.asc()), 3).await?;
+    let up = walk(
+        &db,
+        || db.query::<Measure>().order(Measure::NUMBER.asc()),
+        3,
+    )
+    .await?;
     assert_eq!(up, ids);
-    let down = walk(&db, || db.query::<Measure>().order(Measure::NUMBER.desc()), 3).await?;
+    let down = walk(
+        &db,
+        || db.query::<Measure>().order(Measure::NUMBER.desc()),
+        3,
+    )
+    .await?;
     assert!(down.iter().rev().eq(&ids));
     let keyed = walk(&db, || db.query::<Measure>(), 6).await?;
     assert_eq!(keyed, ids, "without an order by key");
@@ -85,11 +108,24 @@ async fn nulls_are_paged_through_in_their_place(db: TestDb) -> Result<()> {
     measures(&db, [Some(2), None, Some(1), None, Some(2), None, Some(0)]).await?;
     let orders = || {
         let number = Measure::NUMBER;
-        [number.asc(), number.desc(), number.asc().nulls_first(), number.desc().nulls_last()]
+        [
+            number.asc(),
+            number.desc(),
+            number.asc().nulls_first(),
+            number.desc().nulls_last(),
+        ]
     };
     for (at, order) in orders().into_iter().enumerate() {
-        let by_key = if at % 2 == 0 { Measure::ID.asc() } else { Measure::ID.desc() };
-        let whole = db.query::<Measure>().order(order).order(by_key).select(Measure::ID);
+        let by_key = if at % 2 == 0 {
+            Measure::ID.asc()
+        } else {
+            Measure::ID.desc()
+        };
+        let whole = db
+            .query::<Measure>()
+            .order(order)
+            .order(by_key)
+            .select(Measure::ID);
         let whole = whole.all().await?;
         assert_eq!(whole.len(), 7);
         for size in 1..=4 {
@@ -97,7 +133,11 @@ async fn nulls_are_paged_through_in_their_place(db: TestDb) -> Result<()> {
                 let order = orders().into_iter().nth(at).expect("the same order again");
                 db.query::<Measure>().order(order)
             };
-            assert_eq!(walk(&db, query, size).await?, whole, "order {at}, pages of {size}");
+            assert_eq!(
+                walk(&db, query, size).await?,
+                whole,
+                "order {at}, pages of {size}"
+            );
         }
     }
     Ok(())
@@ -105,13 +145,23 @@ async fn nulls_are_paged_through_in_their_place(db: TestDb) -> Result<()> {
 
 async fn two_columns_in_opposite_directions(db: TestDb) -> Result<()> {
     let row = |n: i64| NewMeasure {
-        series: ["a", "b", "c"].get(n as usize % 4).map(|name| (*name).to_owned()),
+        series: ["a", "b", "c"]
+            .get(n as usize % 4)
+            .map(|name| (*name).to_owned()),
         number: (n % 5 > 0).then_some(n % 3),
         ..NewMeasure::default()
     };
     db.insert_all((0..40).map(row)).await?;
-    let query = || db.query::<Measure>().order(Measure::SERIES.asc()).order(Measure::NUMBER.desc());
-    let expected = query().order(Measure::ID.desc()).select(Measure::ID).all().await?;
+    let query = || {
+        db.query::<Measure>()
+            .order(Measure::SERIES.asc())
+            .order(Measure::NUMBER.desc())
+    };
+    let expected = query()
+        .order(Measure::ID.desc())
+        .select(Measure::ID)
+        .all()
+        .await?;
     assert_eq!(walk(&db, query, 4).await?, expected);
     Ok(())
 }
@@ -119,11 +169,19 @@ async fn two_columns_in_opposite_directions(db: TestDb) -> Result<()> {
 async fn rows_that_come_and_go_shift_nothing(db: TestDb) -> Result<()> {
     tags(&db, 9).await?;
     let first = db.query::<Tag>().order(Tag::NAME.asc()).page(3).await?;
-    db.insert(larder_core::models::NewTag { name: "a".into() }).await?;
+    db.insert(larder_core::models::NewTag { name: "a".into() })
+        .await?;
     let last_seen = first.items[2].id;
-    assert!(db.delete::<Tag>(last_seen).await?, "the very row that the cursor stands on");
+    assert!(
+        db.delete::<Tag>(last_seen).await?,
+        "the very row that the cursor stands on"
+    );
     let second = first.next(&db).await?;
-    assert_eq!(names(&second), numbered(3..6), "nothing twice and nothing left out");
+    assert_eq!(
+        names(&second),
+        numbered(3..6),
+        "nothing twice and nothing left out"
+    );
     let back = second.previous(&db).await?;
     assert_eq!(names(&back), ["a", "tag 00000", "tag 00001"]);
     Ok(())
@@ -134,7 +192,11 @@ async fn a_cursor_travels_as_text(db: TestDb) -> Result<()> {
     let query = || db.query::<Tag>().order(Tag::NAME.asc());
     let first = query().page(2).await?;
     let text = first.next.expect("more rows follow").to_string();
-    assert!(text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{text}");
+    assert!(
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
+        "{text}"
+    );
     let second = query().after(text.parse()?).page(2).await?;
     assert_eq!(names(&second), numbered(2..4));
     let previous = second.previous.clone().expect("rows come before");
@@ -152,14 +214,20 @@ async fn a_cursor_of_another_query_is_refused(db: TestDb) -> Result<()> {
     let others = [
         db.query::<Tag>().order(Tag::NAME.desc()),
         db.query::<Tag>().order(Tag::ID.asc()),
-        db.query::<Tag>().order(Tag::NAME.asc()).filter(Tag::NAME.starts_with("tag")),
+        db.query::<Tag>()
+            .order(Tag::NAME.asc())
+            .filter(Tag::NAME.starts_with("tag")),
         db.query::<Tag>(),
     ];
     for other in others {
         let error = refused(other.after(next.clone()).page(2).await, ErrorKind::Misuse);
         assert!(error.message().contains("another query"), "{error}");
     }
-    let filtered = |text| db.query::<Tag>().filter(Tag::NAME.contains(text)).order(Tag::NAME.asc());
+    let filtered = |text| {
+        db.query::<Tag>()
+            .filter(Tag::NAME.contains(text))
+            .order(Tag::NAME.asc())
+    };
     let next = filtered("0").page(2).await?.next.expect("more rows follow");
     refused(filtered("1").after(next).page(2).await, ErrorKind::Misuse);
     Ok(())
@@ -168,8 +236,19 @@ async fn a_cursor_of_another_query_is_refused(db: TestDb) -> Result<()> {
 async fn a_changed_cursor_is_refused(db: TestDb) -> Result<()> {
     tags(&db, 5).await?;
     let query = || db.query::<Tag>().order(Tag::NAME.asc());
-    let text = query().page(2).await?.next.expect("more rows follow").to_string();
-    let mut bad = vec![String::new(), "x".into(), "not a cursor!".into(), "🦀".into(), text.clone() + "A"];
+    let text = query()
+        .page(2)
+        .await?
+        .next
+        .expect("more rows follow")
+        .to_string();
+    let mut bad = vec![
+        String::new(),
+        "x".into(),
+        "not a cursor!".into(),
+        "🦀".into(),
+        text.clone() + "A",
+    ];
     for cut in [1, 8, 16, text.len() / 2] {
         bad.push(text[..text.len() - cut.min(text.len())].to_owned());
     }
@@ -187,14 +266,22 @@ async fn a_changed_cursor_is_refused(db: TestDb) -> Result<()> {
 
 async fn totals_come_on_request(db: TestDb) -> Result<()> {
     tags(&db, 12).await?;
-    let query = || db.query::<Tag>().filter(Tag::NAME.ge("tag 00002")).order(Tag::NAME.asc());
+    let query = || {
+        db.query::<Tag>()
+            .filter(Tag::NAME.ge("tag 00002"))
+            .order(Tag::NAME.asc())
+    };
     let (page, report) = db.observe(query().page(4)).await;
     assert_eq!((page?.total, report.count()), (None, 1));
     let (page, report) = db.observe(query().with_total().page(4)).await;
     let page = page?;
     assert_eq!((page.total, report.count()), (Some(10), 2));
     let next = page.next(&db).await?;
-    assert_eq!((next.total, next.items.len()), (Some(10), 4), "of the whole list on every page");
+    assert_eq!(
+        (next.total, next.items.len()),
+        (Some(10), 4),
+        "of the whole list on every page"
+    );
     Ok(())
 }
 
@@ -218,7 +305,10 @@ async fn a_range_between_two_cursors(db: TestDb) -> Result<()> {
     let first = query().page(3).await?;
     let third = first.next(&db).await?.next(&db).await?;
     let (after, before) = (first.next.clone(), third.previous.clone());
-    let between = query().after(after.expect("more")).before(before.expect("rows before")).page(10);
+    let between = query()
+        .after(after.expect("more"))
+        .before(before.expect("rows before"))
+        .page(10);
     assert_eq!(names(&between.await?), numbered(3..6));
     Ok(())
 }
@@ -239,11 +329,23 @@ async fn a_plan_can_be_paged(db: TestDb) -> Result<()> {
     let query = || db.query::<Post>().order(Post::CREATED_AT.desc());
     let (page, report) = db.observe(query().page_of::<PostWithAuthor>(4)).await;
     let page = page?;
-    assert_eq!(report.count(), 2, "one for the page, one for its authors:\n{report}");
+    assert_eq!(
+        report.count(),
+        2,
+        "one for the page, one for its authors:\n{report}"
+    );
     let slugs = |page: &Page<PostWithAuthor>| -> Vec<String> {
-        page.items.iter().map(|post| format!("{} by {}", post.slug, post.author.name)).collect()
+        page.items
+            .iter()
+            .map(|post| format!("{} by {}", post.slug, post.author.name))
+            .collect()
     };
-    let expected = ["p8 by User 1", "p7 by User 2", "p6 by User 1", "p5 by User 2"];
+    let expected = [
+        "p8 by User 1",
+        "p7 by User 2",
+        "p6 by User 1",
+        "p5 by User 2",
+    ];
     assert_eq!(slugs(&page), expected);
     let next = page.next(&db).await?;
     assert_eq!(slugs(&next)[0], "p4 by User 1");

@@ -32,11 +32,19 @@ async fn all_rows_come_in_order(db: TestDb) -> Result<()> {
 
 async fn a_stream_is_a_futures_stream(db: TestDb) -> Result<()> {
     tags(&db, 300).await?;
-    let query = db.query::<Tag>().filter(Tag::NAME.ge("tag 00100")).order(Tag::NAME.desc());
+    let query = db
+        .query::<Tag>()
+        .filter(Tag::NAME.ge("tag 00100"))
+        .order(Tag::NAME.desc());
     let names: Vec<_> = query.stream().map_ok(|tag| tag.name).try_collect().await?;
-    let expected: Vec<_> = (100..300).rev().map(|number| numbered_tag(number).name).collect();
+    let expected: Vec<_> = (100..300)
+        .rev()
+        .map(|number| numbered_tag(number).name)
+        .collect();
     assert_eq!(names, expected);
-    let some: Vec<_> = StreamExt::take(db.query::<Tag>().stream(), 7).try_collect().await?;
+    let some: Vec<_> = StreamExt::take(db.query::<Tag>().stream(), 7)
+        .try_collect()
+        .await?;
     assert_eq!(some.len(), 7);
     Ok(())
 }
@@ -95,13 +103,21 @@ struct CountedTag {
 
 async fn rows_are_not_read_far_ahead(db: TestDb) -> Result<()> {
     let word = Uuid::new_v4().to_string();
-    let rows = (0..10_000).map(|number| NewTag { name: format!("{word} {number:05}") });
+    let rows = (0..10_000).map(|number| NewTag {
+        name: format!("{word} {number:05}"),
+    });
     db.insert_all(rows).await?;
     let decoded = || {
         let decoded = DECODED.lock().expect("counting does not panic");
-        decoded.as_ref().and_then(|words| words.get(&word).copied()).unwrap_or(0)
+        decoded
+            .as_ref()
+            .and_then(|words| words.get(&word).copied())
+            .unwrap_or(0)
     };
-    let mut stream = db.query::<CountedTag>().order(CountedTag::NAME.asc()).stream();
+    let mut stream = db
+        .query::<CountedTag>()
+        .order(CountedTag::NAME.asc())
+        .stream();
     for _ in 0..10 {
         stream.next().await.expect("many more rows")?;
     }
@@ -110,10 +126,18 @@ async fn rows_are_not_read_far_ahead(db: TestDb) -> Result<()> {
     for _ in 0..2_000 {
         stream.next().await.expect("many more rows")?;
     }
-    assert!(decoded() <= 3_000, "{} rows read for 2,010 taken", decoded());
+    assert!(
+        decoded() <= 3_000,
+        "{} rows read for 2,010 taken",
+        decoded()
+    );
     drop(stream);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(decoded() <= 3_500, "{} rows read after the stream was dropped", decoded());
+    assert!(
+        decoded() <= 3_500,
+        "{} rows read after the stream was dropped",
+        decoded()
+    );
     Ok(())
 }
 
@@ -131,7 +155,11 @@ async fn dropping_mid_stream_leaves_the_store_usable(db: TestDb) -> Result<()> {
     }
     drop(quick.query::<Tag>().stream()); // never polled
     assert_eq!(quick.query::<Tag>().count().await?, 10_030);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
     Ok(())
 }
 
@@ -178,7 +206,11 @@ async fn a_stream_sees_one_state(db: TestDb) -> Result<()> {
     let mut stream = db.query::<Tag>().order(Tag::NAME.asc()).stream();
     stream.next().await.expect("many more rows")?;
     let quick = db.with_timeout(Duration::from_secs(10));
-    quick.query::<Tag>().filter(Tag::NAME.gt("tag 02000")).delete().await?;
+    quick
+        .query::<Tag>()
+        .filter(Tag::NAME.gt("tag 02000"))
+        .delete()
+        .await?;
     tag(&quick, "zzz").await?;
     let mut rest = Vec::new();
     while let Some(row) = stream.next().await {
@@ -191,9 +223,18 @@ async fn a_stream_sees_one_state(db: TestDb) -> Result<()> {
 
 async fn an_error_in_the_middle_ends_the_stream(db: TestDb) -> Result<()> {
     let row = |name: String| NewDefaulted { name };
-    db.insert_all((0..1_000).map(|n| row(format!("{n:05}")))).await?;
-    let columns = [Defaulted::NAME.index(), Defaulted::MOOD.index(), Defaulted::FLAG.index()];
-    let more = [Defaulted::NUMBER.index(), Defaulted::RATIO.index(), Defaulted::TEXT.index()];
+    db.insert_all((0..1_000).map(|n| row(format!("{n:05}"))))
+        .await?;
+    let columns = [
+        Defaulted::NAME.index(),
+        Defaulted::MOOD.index(),
+        Defaulted::FLAG.index(),
+    ];
+    let more = [
+        Defaulted::NUMBER.index(),
+        Defaulted::RATIO.index(),
+        Defaulted::TEXT.index(),
+    ];
     let text = |text: &'static str| Value::Text(Cow::Borrowed(text));
     let values = [text("00600 bad"), text("furious"), Value::Bool(true)];
     let rest = [Value::Int(1), Value::Float(0.5), text("t")];
@@ -203,8 +244,13 @@ async fn an_error_in_the_middle_ends_the_stream(db: TestDb) -> Result<()> {
         values: values.into_iter().chain(rest).collect(),
         on_conflict: None,
     };
-    db.storage().write(Write::new(WriteOp::Insert(insert)), Rows::discard()).await?;
-    let mut stream = db.query::<Defaulted>().order(Defaulted::NAME.asc()).stream();
+    db.storage()
+        .write(Write::new(WriteOp::Insert(insert)), Rows::discard())
+        .await?;
+    let mut stream = db
+        .query::<Defaulted>()
+        .order(Defaulted::NAME.asc())
+        .stream();
     let mut taken = 0;
     let error = loop {
         match stream.next().await.expect("an error comes before the end") {
@@ -217,7 +263,10 @@ async fn an_error_in_the_middle_ends_the_stream(db: TestDb) -> Result<()> {
     };
     assert!(taken <= 601, "{taken}");
     let error = refused::<()>(Err(error), ErrorKind::Decode);
-    assert_eq!((error.column(), error.value()), (Some("mood"), Some("furious")));
+    assert_eq!(
+        (error.column(), error.value()),
+        (Some("mood"), Some("furious"))
+    );
     assert!(stream.next().await.is_none(), "nothing after an error");
     drop(stream);
     assert_eq!(db.query::<Defaulted>().count().await?, 1_001);
@@ -235,7 +284,12 @@ async fn a_mistake_in_the_query_is_the_first_row(db: TestDb) -> Result<()> {
 async fn a_stream_inside_a_transaction(db: TestDb) -> Result<()> {
     let tx = db.begin(larder_core::TxOptions::new()).await?;
     tags(&tx, 1_000).await?;
-    let rows: Vec<Tag> = tx.query::<Tag>().order(Tag::NAME.asc()).stream().try_collect().await?;
+    let rows: Vec<Tag> = tx
+        .query::<Tag>()
+        .order(Tag::NAME.asc())
+        .stream()
+        .try_collect()
+        .await?;
     assert_eq!(rows.len(), 1_000);
     let mut stream = tx.query::<Tag>().stream();
     stream.next().await.expect("many more rows")?;

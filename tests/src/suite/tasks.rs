@@ -30,13 +30,20 @@ async fn every_read_can_be_spawned(test: TestDb) -> Result<()> {
     with(|db, _| Box::pin(async move { db.query::<Tag>().count().await.map(drop) })).await?;
     with(|db, _| Box::pin(async move { db.query::<Tag>().exists().await.map(drop) })).await?;
     with(|db, _| Box::pin(async move { db.query::<Tag>().load::<Tag>().await.map(drop) })).await?;
-    with(|db, id| Box::pin(async move { db.query::<Tag>().by_key(id).get().await.map(drop) })).await?;
-    with(|db, id| Box::pin(async move { db.query::<Tag>().by_key(id).load::<Tag>().await.map(drop) }))
+    with(|db, id| Box::pin(async move { db.query::<Tag>().by_key(id).get().await.map(drop) }))
         .await?;
-    with(|db, _| Box::pin(async move { db.query::<Tag>().select(count()).first().await.map(drop) }))
-        .await?;
-    with(|db, _| Box::pin(async move { db.query::<Tag>().select(Tag::NAME).all().await.map(drop) }))
-        .await?;
+    with(|db, id| {
+        Box::pin(async move { db.query::<Tag>().by_key(id).load::<Tag>().await.map(drop) })
+    })
+    .await?;
+    with(|db, _| {
+        Box::pin(async move { db.query::<Tag>().select(count()).first().await.map(drop) })
+    })
+    .await?;
+    with(|db, _| {
+        Box::pin(async move { db.query::<Tag>().select(Tag::NAME).all().await.map(drop) })
+    })
+    .await?;
     with(|db, _| Box::pin(async move { db.query::<Tag>().explain().await.map(drop) })).await?;
     with(|db, _| {
         Box::pin(async move {
@@ -69,7 +76,15 @@ async fn every_write_can_be_spawned(test: TestDb) -> Result<()> {
     let handle = db();
     spawned(async move { handle.insert_all_returning([numbered_tag(3)]).await }).await?;
     let handle = db();
-    spawned(async move { handle.upsert([numbered_tag(3)]).on(Tag::NAME).ignore().run().await }).await?;
+    spawned(async move {
+        handle
+            .upsert([numbered_tag(3)])
+            .on(Tag::NAME)
+            .ignore()
+            .run()
+            .await
+    })
+    .await?;
     let handle = db();
     let id = row.id;
     spawned(async move { handle.update::<Tag>(id, Tag::NAME.set("x")).await }).await?;
@@ -78,8 +93,14 @@ async fn every_write_can_be_spawned(test: TestDb) -> Result<()> {
     let handle = db();
     spawned(async move { handle.update_all([row]).await }).await?;
     let handle = db();
-    spawned(async move { handle.query::<Tag>().filter(Tag::ID.eq(id)).update(Tag::NAME.set("y")).await })
-        .await?;
+    spawned(async move {
+        handle
+            .query::<Tag>()
+            .filter(Tag::ID.eq(id))
+            .update(Tag::NAME.set("y"))
+            .await
+    })
+    .await?;
     let handle = db();
     spawned(async move {
         let tx = handle.begin(TxOptions::new()).await?;
@@ -90,7 +111,12 @@ async fn every_write_can_be_spawned(test: TestDb) -> Result<()> {
     .await?;
     let (handle, name) = (db(), Arc::<str>::from("captured"));
     spawned(async move {
-        handle.transaction(|tx| { let name = name.clone(); async move { tag(&tx, &name).await } }).await
+        handle
+            .transaction(|tx| {
+                let name = name.clone();
+                async move { tag(&tx, &name).await }
+            })
+            .await
     })
     .await?;
     let handle = db();
@@ -119,10 +145,18 @@ async fn many_tasks_read_and_write_at_once(test: TestDb) -> Result<()> {
         tasks.push(tokio::spawn(async move {
             for round in 0..20_usize {
                 let row = tag(&db, &format!("{task}/{round}")).await?;
-                assert_eq!(db.find::<Tag>(row.id).await?, row, "a write is seen once acknowledged");
+                assert_eq!(
+                    db.find::<Tag>(row.id).await?,
+                    row,
+                    "a write is seen once acknowledged"
+                );
                 let number = task * 7 + round;
                 let name = numbered_tag(number % 200).name;
-                let found = db.query::<Tag>().filter(Tag::NAME.eq(name.as_str())).one().await?;
+                let found = db
+                    .query::<Tag>()
+                    .filter(Tag::NAME.eq(name.as_str()))
+                    .one()
+                    .await?;
                 assert_eq!(found.name, name, "nobody else's answer");
                 if round % 5 == 0 {
                     assert!(db.query::<Tag>().count().await? >= 200);
@@ -160,7 +194,8 @@ async fn of_many_equal_inserts_one_wins(test: TestDb) -> Result<()> {
 async fn bit_of_everything(db: &Db) -> Result<()> {
     tags(db, 500).await?;
     let row = tag(db, "x").await?;
-    db.transaction(|tx| async move { tx.update::<Tag>(row.id, Tag::NAME.set("y")).await }).await?;
+    db.transaction(|tx| async move { tx.update::<Tag>(row.id, Tag::NAME.set("y")).await })
+        .await?;
     let mut stream = db.query::<Tag>().stream();
     let mut rows = 0;
     while let Some(row) = stream.next().await {
@@ -168,10 +203,19 @@ async fn bit_of_everything(db: &Db) -> Result<()> {
         rows += 1;
     }
     assert_eq!(rows, 501);
-    assert_eq!(db.query::<Tag>().filter(Tag::NAME.contains("0")).count().await?, 500);
+    assert_eq!(
+        db.query::<Tag>()
+            .filter(Tag::NAME.contains("0"))
+            .count()
+            .await?,
+        500
+    );
     assert!(db.delete::<Tag>(row.id).await?);
     let tx = db.begin(TxOptions::new()).await?;
-    tx.insert(NewTag { name: "dropped".into() }).await?;
+    tx.insert(NewTag {
+        name: "dropped".into(),
+    })
+    .await?;
     drop(tx);
     assert_eq!(db.query::<Tag>().delete().await?, 500);
     Ok(())
@@ -181,7 +225,9 @@ async fn a_current_thread_runtime_will_do(test: TestDb) -> Result<()> {
     for _ in 0..2 {
         let db = Db::clone(&test);
         let thread = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             runtime.expect("a runtime").block_on(bit_of_everything(&db))
         });
         thread.await.expect("the thread does not panic")?;
@@ -192,7 +238,9 @@ async fn a_current_thread_runtime_will_do(test: TestDb) -> Result<()> {
 
 async fn the_last_handle_may_go_outside_of_a_runtime(test: TestDb) -> Result<()> {
     tag(&test, "a").await?;
-    std::thread::spawn(move || drop(test)).join().expect("dropping does not panic");
+    std::thread::spawn(move || drop(test))
+        .join()
+        .expect("dropping does not panic");
     Ok(())
 }
 
