@@ -117,13 +117,23 @@ impl Import {
         let bad = loaded.bad;
         if bad > loaded.shown.len() as u64 {
             output.warn(format!(
-                "{file}: and {} more",
-                thousands(bad - loaded.shown.len() as u64)
+                "{file}: and {} more{}",
+                thousands(bad - loaded.shown.len() as u64),
+                if loaded.may_be_more() {
+                    ", or yet more: the rest was not tried"
+                } else {
+                    ""
+                }
             ))?;
         }
         if bad > 0 && !self.skip_bad {
             let failure = Failure::input(format!(
-                "`{file}` has {}; nothing of it was imported",
+                "`{file}` has {}{}; nothing of it was imported",
+                if loaded.may_be_more() {
+                    "at least "
+                } else {
+                    ""
+                },
                 counted(bad, "bad line")
             ));
             return Err(failure.advice(if loaded.conflicts == bad && self.on_conflict == OnConflict::Fail {

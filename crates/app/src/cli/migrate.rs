@@ -126,7 +126,7 @@ async fn confirm(steps: &[&MigrationStatus]) -> Outcome {
         .map(|one| label(one.version, &one.name))
         .collect();
     let question = format!(
-        "This undoes {} and deletes the data in their tables.",
+        "This undoes {} and deletes the data in its tables.",
         names.join(", ")
     );
     if !std::io::stdin().is_terminal() {

@@ -16,8 +16,8 @@ use super::output::{Output, thousands};
 
 /// Look at users, posts or comments
 ///
-/// A page of rows as a table, long texts cut to the width of the terminal; --json gives whole
-/// rows, one object a line. The last line says how many rows there are in all and how to get the
+/// A page of rows as a table, long texts cut to the width of the terminal and times (UTC) to the
+/// minute; --json gives whole rows, one object a line. The last line says how many rows there are in all and how to get the
 /// next page.
 #[derive(Args, Debug)]
 #[command(after_help = "\

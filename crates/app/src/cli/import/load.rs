@@ -25,11 +25,21 @@ pub(super) struct Loaded {
     pub(super) bad: u64,
     /// Those of them that were refused because a key was taken.
     pub(super) conflicts: u64,
+    /// Whether the database refused a line.
+    refused: bool,
+    /// Whether lines were not sent to it.
+    unsent: bool,
     /// The first of them and why.
     pub(super) shown: Vec<(u64, Problem)>,
 }
 
 impl Loaded {
+    /// Whether there may be more bad lines than were counted: once the database has refused one,
+    /// those after it are only checked by themselves.
+    pub(super) fn may_be_more(&self) -> bool {
+        self.refused && self.unsent
+    }
+
     fn refuse(&mut self, line: u64, problem: Problem) {
         self.bad += 1;
         if self.shown.len() < SHOWN_MAX {
@@ -53,8 +63,10 @@ pub(super) async fn load<E: Exchange>(
     loop {
         let (batch, more) = next_batch(&mut reader, source, &mut loaded)?;
         // Once a line is bad the rows will not stay; the rest is read for its bad lines only.
-        if !batch.is_empty() && (skip_bad || loaded.bad == 0) {
+        if skip_bad || loaded.bad == 0 {
             send(&tx, batch, on_conflict, &mut loaded).await?;
+        } else {
+            loaded.unsent |= !batch.is_empty();
         }
         bar.set_position(reader.position);
         if !more {
@@ -98,6 +110,9 @@ async fn send<E: Exchange>(
     loaded: &mut Loaded,
 ) -> Outcome {
     let sent = batch.len() as u64;
+    if sent == 0 {
+        return Ok(());
+    }
     let rows: Vec<E> = batch.iter().map(|(_, row)| row.clone()).collect();
     match insert(tx, rows, on_conflict).await {
         Ok(inserted) => {
@@ -115,6 +130,7 @@ async fn send<E: Exchange>(
                 loaded.kept += 1 - inserted;
             }
             Err(error) if is_about_data(&error) => {
+                loaded.refused = true;
                 loaded.conflicts += u64::from(error.violates(PrimaryKey(E::TABLE)));
                 loaded.refuse(line, refusal(&error, row));
             }

@@ -1,4 +1,4 @@
-//! A table for the terminal: columns as wide as needed, the longest cut until all fit.
+//! A table for the terminal: columns as wide as needed, the widest texts cut until all fit.
 
 use larder::{Kind, Value};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -10,13 +10,15 @@ use crate::cli::output::one_line;
 const COLUMN_MIN: usize = 6;
 /// The widest a cell is measured; longer ones would be cut anyway.
 const CELL_MAX: usize = 400;
+/// Of an instant, the day and the minute are shown: `2024-05-06 07:08`.
+const INSTANT_LENGTH: usize = 16;
 /// Between two columns.
 const GAP: &str = "  ";
 
 /// Cells under their columns' names.
 pub(super) struct Table {
     names: Vec<&'static str>,
-    right: Vec<bool>,
+    kinds: Vec<Kind>,
     rows: Vec<Vec<String>>,
 }
 
@@ -25,6 +27,12 @@ pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Text(text) => one_line(&text.chars().take(CELL_MAX).collect::<String>()),
+        Value::Timestamp(at) => {
+            let text = to_text(&Value::Timestamp(*at));
+            text.get(..INSTANT_LENGTH)
+                .unwrap_or(&text)
+                .replace('T', " ")
+        }
         other => to_text(other),
     }
 }
@@ -41,12 +49,10 @@ impl Table {
         columns: impl Iterator<Item = (&'static str, Kind)>,
         rows: impl Iterator<Item = Vec<String>>,
     ) -> Self {
-        let (names, right) = columns
-            .map(|(name, kind)| (name, kind.is_integer()))
-            .unzip();
+        let (names, kinds) = columns.unzip();
         Self {
             names,
-            right,
+            kinds,
             rows: rows.collect(),
         }
     }
@@ -74,13 +80,15 @@ impl Table {
             .collect();
         let room = width.saturating_sub(GAP.len() * (widths.len() - 1));
         while widths.iter().sum::<usize>() > room {
-            let Some(widest) = widths.iter_mut().max() else {
+            let widest = |texts: bool| {
+                let cut =
+                    |at: &usize| widths[*at] > COLUMN_MIN && (!texts || self.kinds[*at].is_text());
+                (0..widths.len()).filter(cut).max_by_key(|&at| widths[at])
+            };
+            let Some(at) = widest(true).or_else(|| widest(false)) else {
                 break;
             };
-            if *widest <= COLUMN_MIN {
-                break;
-            }
-            *widest -= 1;
+            widths[at] -= 1;
         }
         widths
     }
@@ -93,7 +101,7 @@ impl Table {
             }
             let cell = cut(cell, width);
             let pad = " ".repeat(width.saturating_sub(cell.width()));
-            if self.right[at] {
+            if self.kinds[at].is_integer() {
                 line.push_str(&pad);
                 line.push_str(&cell);
             } else {
