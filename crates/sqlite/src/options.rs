@@ -101,7 +101,7 @@ impl SqliteOptions {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             location,
-            readers: cores.clamp(2, 8),
+            readers: (cores + 2).clamp(4, 10),
             journal_mode: JournalMode::Wal,
             synchronous: Synchronous::Normal,
             busy_timeout: Duration::from_secs(5),
@@ -128,7 +128,8 @@ impl SqliteOptions {
     }
 
     /// The number of connections for reading, from 2 to 64 (other numbers are moved into that
-    /// range). Default: one per core, at least 2 and at most 8.
+    /// range). Default: one per core and two more, at least 4 and at most 10. Longer work opens
+    /// further ones while it needs them, up to 64.
     pub fn readers(mut self, count: usize) -> Self {
         self.readers = count.clamp(2, 64);
         self

@@ -52,11 +52,13 @@ pub(crate) fn run_inline(
 ) -> Result<Inline> {
     interrupt.arm(Budget::Steps(budget), Patience::None);
     let outcome = run(connection, select, rows);
+    let ending = interrupt.ending();
+    // A budget that was used up would interrupt whatever runs next on the connection.
+    interrupt.arm(Budget::Unlimited, Patience::None);
     match outcome {
         Ok(()) => Ok(Inline::Done),
         Err(Trouble::Engine(error))
-            if error.is_busy()
-                || error.is_interrupted() && interrupt.ending() == Ending::Budget =>
+            if error.is_busy() || error.is_interrupted() && ending == Ending::Budget =>
         {
             if rows.restart() {
                 Ok(Inline::Later)
@@ -64,7 +66,7 @@ pub(crate) fn run_inline(
                 Err(error.into())
             }
         }
-        Err(trouble) => Err(trouble.into_error(interrupt, select)),
+        Err(trouble) => Err(trouble.into_error(ending, select)),
     }
 }
 
@@ -77,7 +79,11 @@ pub(crate) fn run_blocking(
     rows: &mut Rows,
 ) -> Result<()> {
     interrupt.arm_cancellable(Budget::Unlimited, Patience::BusyTimeout, cancel);
-    run(connection, select, rows).map_err(|trouble| trouble.into_error(interrupt, select))
+    let outcome = run(connection, select, rows);
+    let ending = interrupt.ending();
+    // A cancellation that comes late must not end whatever runs next on the connection.
+    interrupt.arm(Budget::Unlimited, Patience::BusyTimeout);
+    outcome.map_err(|trouble| trouble.into_error(ending, select))
 }
 
 /// What ended a read early.
@@ -94,10 +100,10 @@ impl From<rusqlite::Error> for Trouble {
 
 impl Trouble {
     #[cold]
-    fn into_error(self, interrupt: &Interrupt, select: &Select) -> Error {
+    fn into_error(self, ending: Ending, select: &Select) -> Error {
         match self {
             Self::Sink(error) => error,
-            Self::Engine(_) if interrupt.ending() == Ending::Cancelled => {
+            Self::Engine(_) if ending == Ending::Cancelled => {
                 Error::new(larder_core::ErrorKind::Timeout, "the read was cancelled")
             }
             Self::Engine(error) => error::of_read(error, select),

@@ -7,15 +7,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::connection::{Opened, Opener};
 use crate::error::EngineError;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Budget, Interrupt, Patience};
 use crate::snapshot::{Parking, Snapshots};
 
 /// How often the sweeper looks for idle snapshots. One is let go of after one or two of these.
 const SWEEP_EVERY: Duration = Duration::from_millis(4);
+
+/// The most readers beyond the pool.
+const EXTRA_MAX: usize = 64;
 
 /// How long a checkpoint waits for a reader that is in the middle of a point read.
 const RELEASE_WAIT: Duration = Duration::from_millis(2);
@@ -24,12 +27,16 @@ const RELEASE_WAIT: Duration = Duration::from_millis(2);
 ///
 /// Point reads borrow one with [`try_lend`](Self::try_lend), on the calling task, and never wait.
 /// Longer work takes one out with [`check_out`](Self::check_out); one connection always stays
-/// behind for the point reads. Parked snapshots are let go of a few milliseconds after the last
+/// behind for the point reads, and up to 64 more are opened when all others are out. Parked snapshots are let go of a few milliseconds after the last
 /// read by a thread that sleeps while nothing is parked.
 #[derive(Debug)]
 pub(crate) struct Readers {
     shared: Arc<Shared>,
-    longer_work: Arc<Semaphore>,
+    opener: Opener,
+    /// All of the pool's readers but one.
+    spare: Arc<Semaphore>,
+    /// Readers opened for one piece of longer work while all spare ones are out.
+    extra: Arc<Semaphore>,
     sweeper: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -71,7 +78,7 @@ impl Readers {
         let slots = (0..opener.options().readers)
             .map(|_| Ok(Slot::new(Reader::new(opener.reader()?, wanted))))
             .collect::<rusqlite::Result<Box<[Slot]>>>()?;
-        let longer_work = Semaphore::new(slots.len().saturating_sub(1).max(1));
+        let spare = Semaphore::new(slots.len().saturating_sub(1).max(1));
         Ok(Self {
             shared: Arc::new(Shared {
                 slots,
@@ -81,7 +88,9 @@ impl Readers {
                 stop: Mutex::new(false),
                 wake: Condvar::new(),
             }),
-            longer_work: Arc::new(longer_work),
+            opener: opener.clone(),
+            spare: Arc::new(spare),
+            extra: Arc::new(Semaphore::new(EXTRA_MAX)),
             sweeper: Mutex::new(None),
         })
     }
@@ -103,26 +112,28 @@ impl Readers {
         })
     }
 
-    /// Takes a reader out of the pool, waiting for one until `deadline`. It goes back on drop.
+    /// Takes a reader out of the pool, or opens one beyond it if none is spare, so that a task that
+    /// holds one (an open stream) can use another. Waits, until `deadline`, only while the bound
+    /// on those is reached. It goes back, or is closed, on drop.
     ///
     /// Its snapshot has been let go of: it is in autocommit mode.
     pub(crate) async fn check_out(
         &self,
         deadline: Option<Instant>,
     ) -> Result<CheckedOut, EngineError> {
-        let permit = Arc::clone(&self.longer_work).acquire_owned();
-        let permit = match deadline {
-            None => permit.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), permit)
-                .await
-                .map_err(|_| EngineError::Timeout)?,
+        match Arc::clone(&self.spare).try_acquire_owned() {
+            Ok(permit) => self.take_spare(permit).await,
+            Err(TryAcquireError::NoPermits) => self.open_extra(deadline).await,
+            Err(TryAcquireError::Closed) => Err(EngineError::Closed),
         }
-        .map_err(|_| EngineError::Closed)?;
+    }
+
+    async fn take_spare(&self, permit: OwnedSemaphorePermit) -> Result<CheckedOut, EngineError> {
         loop {
             if let Some(reader) = self.shared.take() {
                 let mut out = CheckedOut {
                     reader: Some(reader),
-                    shared: Arc::clone(&self.shared),
+                    pool: Some(Arc::clone(&self.shared)),
                     _permit: permit,
                 };
                 let reader = out.reader_mut();
@@ -136,6 +147,25 @@ impl Readers {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn open_extra(&self, deadline: Option<Instant>) -> Result<CheckedOut, EngineError> {
+        let permit = Arc::clone(&self.extra).acquire_owned();
+        let permit = match deadline {
+            None => permit.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), permit)
+                .await
+                .map_err(|_| EngineError::Timeout)?,
+        }
+        .map_err(|_| EngineError::Closed)?;
+        let opener = self.opener.clone();
+        let opened = tokio::task::spawn_blocking(move || opener.reader());
+        let opened = opened.await.map_err(|_| EngineError::Closed)??;
+        Ok(CheckedOut {
+            reader: Some(Reader::new(opened, false)),
+            pool: None,
+            _permit: permit,
+        })
     }
 
     /// Whether point reads can run on parked snapshots in this database.
@@ -155,7 +185,8 @@ impl Readers {
     /// Closes every connection. Waits for point reads that are under way; readers that are checked
     /// out are closed when they come back. Blocks.
     pub(crate) fn close(&self) {
-        self.longer_work.close();
+        self.spare.close();
+        self.extra.close();
         self.shared.closed.store(true, Ordering::Release);
         self.stop_sweeper();
         for slot in &self.shared.slots {
@@ -376,7 +407,8 @@ impl Drop for Lent<'_> {
 #[derive(Debug)]
 pub(crate) struct CheckedOut {
     reader: Option<Reader>,
-    shared: Arc<Shared>,
+    /// Where it goes back to; `None` if it is closed instead.
+    pool: Option<Arc<Shared>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -403,10 +435,12 @@ impl Drop for CheckedOut {
         let Some(reader) = self.reader.take() else {
             return;
         };
+        let Some(pool) = self.pool.take() else { return };
         // A transaction that was left open, for reading only, ends here.
+        reader.interrupt.arm(Budget::Unlimited, Patience::None);
         let connection = reader.parking.connection();
         if connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok() {
-            self.shared.put_back(reader);
+            pool.put_back(reader);
         }
     }
 }

@@ -43,9 +43,9 @@ impl Timestamp {
 
     /// The instant this many microseconds after the epoch. An error beyond the supported years.
     pub fn from_micros(micros: i64) -> Result<Self> {
-        match jiff::Timestamp::from_microsecond(micros) {
-            Ok(_) => Ok(Self(micros)),
-            Err(_) => Err(Error::invalid(
+        match whole(micros) {
+            Some(_) => Ok(Self(micros)),
+            None => Err(Error::invalid(
                 "the timestamp is outside the years -9999 to 9999 that Larder keeps",
             )
             .with_value(micros)),
@@ -59,7 +59,7 @@ impl Timestamp {
 
     /// The same instant in jiff, for arithmetic, time zones and formatting.
     pub fn to_jiff(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_microsecond(self.0).expect("checked when the value was made")
+        whole(self.0).expect("checked when the value was made")
     }
 
     /// The instant this much later, at most the last one representable.
@@ -81,6 +81,14 @@ impl Timestamp {
                 .max(jiff::Timestamp::MIN.as_microsecond()),
         )
     }
+}
+
+/// The instant in jiff. `Timestamp::from_microsecond` of jiff 0.2.46 refuses the last second it
+/// could hold, so this goes by seconds and nanoseconds.
+#[inline]
+fn whole(micros: i64) -> Option<jiff::Timestamp> {
+    let nanos = (micros % 1_000_000 * 1_000) as i32; // of the same sign, below a second
+    jiff::Timestamp::new(micros / 1_000_000, nanos).ok()
 }
 
 impl TryFrom<jiff::Timestamp> for Timestamp {
