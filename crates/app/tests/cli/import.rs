@@ -88,7 +88,7 @@ fn what_the_database_refuses_is_told_by_line() {
     place
         .run(&["import", "more", "--on-conflict", "ignore"])
         .ends(3)
-        .complains("users.ndjson:1: email: ada@example.com is there already (constraint `users_email_key`)");
+        .complains("users.ndjson:1: email: \"ada@example.com\" is there already (constraint `users_email_key`)");
 
     let orphan = COMMENTS
         .replace("\"id\":7", "\"id\":8")
@@ -108,6 +108,19 @@ fn what_the_database_refuses_is_told_by_line() {
 }
 
 #[test]
+fn rows_that_were_not_tried_are_not_counted() {
+    let place = Place::new();
+    let tags = lines(1_500, |id| format!("{{\"id\":{id},\"name\":\"tag {id}\"}}"));
+    place.write("data/tags.ndjson", tags);
+    place.run(&["import", "data"]).ends(0);
+    place
+        .run(&["import", "data"])
+        .ends(3)
+        .complains("and 980 more, or yet more")
+        .complains("at least 1,000 bad lines");
+}
+
+#[test]
 fn more_rows_than_a_batch_are_one_unit() {
     let place = Place::new();
     let tags = lines(2_600, |id| format!("{{\"id\":{id},\"name\":\"tag {id}\"}}"));
@@ -118,7 +131,7 @@ fn more_rows_than_a_batch_are_one_unit() {
     place
         .run(&["import", "data"])
         .ends(3)
-        .complains("tags.ndjson:2601: name: tag 5 is there already");
+        .complains("tags.ndjson:2601: name: \"tag 5\" is there already");
     place.write("data/tags.ndjson", &tags);
     place
         .run(&["import", "data"])

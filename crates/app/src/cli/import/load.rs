@@ -2,11 +2,11 @@
 //! is imported whole or not at all.
 
 use indicatif::ProgressBar;
-use larder::{ConstraintTarget, Db, Entity, Error, ErrorKind, Table, Tx, TxOptions};
+use larder::{ConstraintTarget, Db, Entity, Error, ErrorKind, Table, Tx, TxOptions, Value};
 
 use super::read::{Reader, Record};
 use super::{OnConflict, Source};
-use crate::cli::exchange::{Exchange, Problem, to_text};
+use crate::cli::exchange::{Exchange, Problem, quoted, to_text};
 use crate::cli::failure::Outcome;
 
 /// How many rows are sent together.
@@ -197,14 +197,16 @@ fn refusal<E: Entity>(error: &Error, row: E) -> Problem {
     let table = E::TABLE;
     let columns: Vec<&str> = error.columns().collect();
     let values = row.into_values().unwrap_or_default();
-    let value = |name: &str| {
-        table
-            .column(name)
-            .and_then(|at| values.get(at))
-            .map(to_text)
-            .unwrap_or_default()
+    let value = |name: &&str| {
+        let value = values.get(table.column(name)?)?;
+        let text = to_text(value);
+        Some(if matches!(value, Value::Text(_)) {
+            quoted(&text)
+        } else {
+            text
+        })
     };
-    let given: Vec<String> = columns.iter().map(|name| value(name)).collect();
+    let given: Vec<String> = columns.iter().filter_map(value).collect();
     let given = given.join(", ");
     let constraint = error
         .constraint()
