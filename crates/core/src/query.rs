@@ -171,9 +171,7 @@ impl<'a, E: Entity> Query<'a, E> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if self.select.distinct {
-            refuse_hidden_order(&self.select)?;
-        }
+        check_meaning(&self.select)?;
         Ok((self.db, self.select, self.timeout))
     }
 
@@ -498,6 +496,56 @@ pub(crate) fn finish_changes<E: Entity>(
         changes.assign(at, Assign::Add(Value::Int(1)));
     }
     Ok(changes.0)
+}
+
+/// Refuses what engines would answer differently, or with rows picked at random.
+fn check_meaning(select: &Select) -> Result<()> {
+    let refuse = |what: &'static str| Err(Error::misuse(what).with_table(select.table.name));
+    if select.distinct {
+        refuse_hidden_order(select)?;
+    }
+    if compares_aggregates(&select.filter) {
+        return refuse("rows are filtered before there are aggregates: compare those in `having`");
+    }
+    let ordered = select.order.iter().map(|by| by.expr);
+    if select.aggregates() {
+        let output = match &select.output {
+            Output::Entity => {
+                return refuse(
+                    "a grouped query brings columns and aggregates: end it with `select`",
+                );
+            }
+            Output::Exprs(exprs) => exprs.iter().copied(),
+        };
+        let grouped = |expr| match expr {
+            Expr::Column(at) => select.group_by.contains(&at),
+            Expr::Aggregate(..) => true,
+        };
+        if !output.chain(ordered).all(grouped) {
+            return refuse(
+                "beside aggregates a query can bring, and order by, only what it groups by",
+            );
+        }
+    } else if ordered
+        .into_iter()
+        .any(|expr| matches!(expr, Expr::Aggregate(..)))
+    {
+        return refuse(
+            "only a query that selects aggregates or groups can be ordered by aggregates",
+        );
+    }
+    Ok(())
+}
+
+/// Whether an aggregate stands in a filter, on related rows too.
+fn compares_aggregates(filter: &Filter) -> bool {
+    match filter {
+        Filter::Compare { left, .. } => matches!(left, Expr::Aggregate(..)),
+        Filter::And(all) | Filter::Or(all) => all.iter().any(compares_aggregates),
+        Filter::Not(inner) => compares_aggregates(inner),
+        Filter::Related(related) => compares_aggregates(&related.filter),
+        _ => false,
+    }
 }
 
 /// Duplicates that differ only in what they are ordered by would have no one place in the order.
