@@ -92,12 +92,9 @@ async fn call_sites_are_the_callers_lines(db: TestDb) -> Result<()> {
         db.query::<Tag>().update(Tag::NAME.set("d")).await?;
         lines.push(line!() + 1);
         db.upsert([tag.clone()]).on(Tag::ID).ignore().run().await?;
+        let upsert = db.upsert([tag.clone()]).on(Tag::ID).ignore();
         lines.push(line!() + 1);
-        db.upsert([tag.clone()])
-            .on(Tag::ID)
-            .ignore()
-            .returning()
-            .await?;
+        upsert.returning().await?;
         lines.push(line!() + 1);
         db.query::<Tag>().delete().await?;
         lines.push(line!() + 1);
