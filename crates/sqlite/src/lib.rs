@@ -37,6 +37,7 @@ mod database;
 mod decimal;
 mod error;
 mod functions;
+mod inserted;
 mod interrupt;
 pub mod introspect;
 pub mod migrate;

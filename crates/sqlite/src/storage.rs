@@ -111,7 +111,7 @@ impl Storage for Sqlite {
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
         let options = write::job_options(&write);
         let job = self.database.writer().submit(options, move |connection| {
-            let written = write::run(connection, &write, &mut rows)?;
+            let written = write::run(connection, write, &mut rows)?;
             Ok((written, rows))
         });
         job.await

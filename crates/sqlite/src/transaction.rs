@@ -232,7 +232,7 @@ impl SqliteTransaction {
 }
 
 /// Runs a write whose statements are undone together if one fails.
-fn write_atomically(held: &mut Held, write: &Write, rows: &mut Rows) -> Result<Written> {
+fn write_atomically(held: &mut Held, write: Write, rows: &mut Rows) -> Result<Written> {
     held.arm(Patience::BusyTimeout);
     let sql = |sql| held.execute(sql).map_err(EngineError::from);
     sql("SAVEPOINT larder_write")?;
@@ -286,11 +286,11 @@ impl Storage for SqliteTransaction {
         let mut state = self.shared.enter(self.serial).await?;
         if write::is_short(&write) {
             let held = state.held.as_mut().ok_or_else(ended)?;
-            let written = write_atomically(held, &write, &mut rows)?;
+            let written = write_atomically(held, write, &mut rows)?;
             return Ok((written, rows));
         }
         self.off_task(state, move |held| {
-            let written = write_atomically(held, &write, &mut rows)?;
+            let written = write_atomically(held, write, &mut rows)?;
             Ok((written, rows))
         })
         .await

@@ -6,6 +6,7 @@ use larder_sql::{Dialect, chunks, write_params};
 use rusqlite::Connection;
 
 use crate::bind::Binder;
+use crate::inserted::Inserted;
 use crate::row::{Sorted, SqliteRow};
 use crate::statement;
 use crate::violation;
@@ -49,7 +50,19 @@ pub(crate) fn is_short(write: &Write) -> bool {
 }
 
 /// Runs the write's statements. The caller sees to it that they are undone together.
-pub(crate) fn run(connection: &Connection, write: &Write, rows: &mut Rows) -> Result<Written> {
+pub(crate) fn run(connection: &Connection, mut write: Write, rows: &mut Rows) -> Result<Written> {
+    if !Inserted::is_known(&write) {
+        return run_statements(connection, &write, rows);
+    }
+    write.returning = None;
+    let written = run_statements(connection, &write, rows)?;
+    if let WriteOp::Insert(insert) = &write.op {
+        rows.row(&Inserted::new(insert, connection.last_insert_rowid()))?;
+    }
+    Ok(written)
+}
+
+fn run_statements(connection: &Connection, write: &Write, rows: &mut Rows) -> Result<Written> {
     let mut written = 0;
     let mut sorted = None;
     let mut wanted = true;
