@@ -279,6 +279,12 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn count(self) -> impl Future<Output = Result<u64>> + Send + 'a {
         let site = Location::caller();
         async move {
+            if !self.select.group_by.is_empty() {
+                return Err(Error::misuse(
+                    "a grouped query has a count for each group: select `count()`",
+                )
+                .with_table(E::TABLE.name));
+            }
             let (limit, offset) = (self.select.limit, self.select.offset);
             let mut query = self;
             query.select.output = Output::Exprs(vec![Expr::Aggregate(Aggregate::Count, None)]);
