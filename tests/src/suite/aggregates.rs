@@ -414,6 +414,15 @@ async fn what_the_output_does_not_have_is_refused(db: TestDb) -> Result<()> {
         .order(Measure::NUMBER.asc())
         .select(Measure::SERIES);
     refused(many.all().await, ErrorKind::Misuse);
+    // A number of rows for each group, or of groups? Neither is said.
+    refused(
+        query().group_by(Measure::SERIES).count().await,
+        ErrorKind::Misuse,
+    );
+    refused(
+        query().group_by(Measure::SERIES).all().await,
+        ErrorKind::Misuse,
+    );
     // Rows are taken before there are groups.
     refused(query().filter(count().gt(1)).all().await, ErrorKind::Misuse);
     refused(

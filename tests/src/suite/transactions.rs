@@ -278,9 +278,9 @@ async fn after_its_end_a_transaction_is_closed(db: TestDb) -> Result<()> {
         let tx = begin(&db).await?;
         let late = tx.clone();
         if commit {
-            tx.commit().await?
+            tx.commit().await?;
         } else {
-            tx.rollback().await?
+            tx.rollback().await?;
         }
         refused(tag(&late, "late").await, ErrorKind::Closed);
         refused(names(&late).await, ErrorKind::Closed);
