@@ -2,17 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "sqlite")]
-use std::sync::atomic::{AtomicBool, Ordering};
-
-#[cfg(feature = "sqlite")]
-use larder_core::ErrorKind;
 use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
 use larder_core::{Db, DbOptions, Error, Memory, Result};
 #[cfg(feature = "sqlite")]
-use larder_sqlite::migrate::{self, Migrator, migrations};
+use larder_sqlite::Sqlite;
 #[cfg(feature = "sqlite")]
-use larder_sqlite::{Sqlite, SqliteOptions};
+use larder_sqlite::migrate::{Migrator, migrations};
 
 /// The SQLite engine, for what a URL cannot say: options, backups, its migrator.
 #[cfg(feature = "sqlite")]
@@ -91,8 +86,7 @@ impl Store {
     }
 
     /// Applies the migrations of [`larder_core::models`] that are missing, up to `target` (all
-    /// of them if `None`), and answers which. A database in memory gets the tables at once and
-    /// answers an empty list.
+    /// of them if `None`), and answers which. The in-memory store needs none.
     ///
     /// # Errors
     /// See the engine's migrator: `Schema` if history and files disagree, `Busy` if another
@@ -109,7 +103,7 @@ impl Store {
         self.engine.migrate_down(version).await
     }
 
-    /// How every migration stands; nothing for a database in memory. Writes nothing.
+    /// How every migration stands; nothing for the in-memory store. Writes nothing.
     pub async fn migration_status(&self) -> Result<Vec<MigrationStatus>> {
         self.engine.migration_status().await
     }
@@ -172,9 +166,7 @@ fn left_out(engine: &str, feature: &str) -> Error {
 enum Engine {
     Memory,
     #[cfg(feature = "sqlite")]
-    SqliteMemory(Sqlite, AtomicBool),
-    #[cfg(feature = "sqlite")]
-    SqliteFile(SqliteOptions),
+    Sqlite(Sqlite),
 }
 
 impl Engine {
@@ -182,72 +174,66 @@ impl Engine {
         match place {
             Place::Memory => Ok((Db::with_options(Memory::new(), options), Self::Memory)),
             #[cfg(feature = "sqlite")]
-            Place::SqliteMemory => {
-                let sqlite = Sqlite::in_memory().await?;
-                let db = Db::with_options(sqlite.clone(), options);
-                Ok((db, Self::SqliteMemory(sqlite, AtomicBool::new(false))))
-            }
+            Place::SqliteMemory => Self::sqlite(Sqlite::in_memory().await?, options),
             #[cfg(feature = "sqlite")]
-            Place::SqliteFile(path) => {
-                let file = SqliteOptions::new(path);
-                let sqlite = Sqlite::open_with(file.clone()).await?;
-                Ok((Db::with_options(sqlite, options), Self::SqliteFile(file)))
-            }
+            Place::SqliteFile(path) => Self::sqlite(Sqlite::open(path).await?, options),
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(left_out("SQLite", "sqlite")),
         }
     }
 
+    #[cfg(feature = "sqlite")]
+    #[allow(clippy::unnecessary_wraps, reason = "its callers answer a Result")]
+    fn sqlite(sqlite: Sqlite, options: DbOptions) -> Result<(Db, Self)> {
+        Ok((
+            Db::with_options(sqlite.clone(), options),
+            Self::Sqlite(sqlite),
+        ))
+    }
+
     #[cfg_attr(
         not(feature = "sqlite"),
-        allow(unused_variables, reason = "memory has no use for it")
+        allow(
+            unused_variables,
+            clippy::unused_async,
+            reason = "memory has no use for it"
+        )
     )]
     async fn migrate_up(&self, target: Option<i32>) -> Result<Vec<MigrationRun>> {
         match self {
             Self::Memory => Ok(Vec::new()),
             #[cfg(feature = "sqlite")]
-            Self::SqliteMemory(sqlite, made) => {
-                if !made.swap(true, Ordering::Relaxed) {
-                    sqlite.create_tables(&larder_core::models::tables()).await?;
-                }
-                Ok(Vec::new())
-            }
-            #[cfg(feature = "sqlite")]
-            Self::SqliteFile(file) => {
-                off_task(file, move |file| {
-                    migrator().up(&mut migrate::connect(file)?, target)
-                })
-                .await
-            }
+            Self::Sqlite(sqlite) => sqlite.migrate(&migrator(), target).await,
         }
     }
 
     #[cfg_attr(
         not(feature = "sqlite"),
-        allow(unused_variables, reason = "memory has no use for it")
+        allow(
+            unused_variables,
+            clippy::unused_async,
+            reason = "memory has no use for it"
+        )
     )]
     async fn migrate_down(&self, version: i32) -> Result<Vec<MigrationRun>> {
         match self {
-            #[cfg(feature = "sqlite")]
-            Self::SqliteFile(file) => {
-                off_task(file, move |file| {
-                    migrator().down_to(&mut migrate::connect(file)?, version)
-                })
-                .await
-            }
-            _ => Err(Error::misuse(
-                "a database in memory has no migrations to undo: close it instead",
+            Self::Memory => Err(Error::misuse(
+                "the in-memory store has no migrations to undo: close it instead",
             )),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(sqlite) => sqlite.migrate_down(&migrator(), version).await,
         }
     }
 
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(clippy::unused_async, reason = "memory has no use for it")
+    )]
     async fn migration_status(&self) -> Result<Vec<MigrationStatus>> {
         match self {
+            Self::Memory => Ok(Vec::new()),
             #[cfg(feature = "sqlite")]
-            Self::SqliteFile(file) => {
-                off_task(file, |file| migrator().status(&migrate::connect(file)?)).await
-            }
-            _ => Ok(Vec::new()),
+            Self::Sqlite(sqlite) => sqlite.migration_status(&migrator()).await,
         }
     }
 }
@@ -255,22 +241,6 @@ impl Engine {
 #[cfg(feature = "sqlite")]
 fn migrator() -> Migrator {
     Migrator::new(migrations())
-}
-
-/// Migrates on a thread that may block, by a connection of its own.
-#[cfg(feature = "sqlite")]
-async fn off_task<T: Send + 'static>(
-    file: &SqliteOptions,
-    work: impl FnOnce(SqliteOptions) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let file = file.clone();
-    let done = tokio::task::spawn_blocking(move || work(file)).await;
-    done.unwrap_or_else(|error| {
-        Err(
-            Error::new(ErrorKind::Closed, "the migration was ended from outside")
-                .with_source(error),
-        )
-    })
 }
 
 #[cfg(test)]

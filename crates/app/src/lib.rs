@@ -29,6 +29,11 @@
 
 mod engines;
 
+/// The README's code, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite;
 pub use engines::{Store, connect, connect_with};

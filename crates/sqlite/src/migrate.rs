@@ -8,7 +8,8 @@
 //! - Down scripts, kept in the database as well, so that an older program can undo a newer one's.
 //! - `-- rebuild`: a table can be replaced without losing the rows that refer to it.
 //!
-//! Everything here blocks; call it on a blocking thread.
+//! [`Sqlite::migrate`](crate::Sqlite::migrate) is the short way; [`Migrator`] blocks, for programs
+//! without a runtime.
 
 mod embedded;
 mod history;

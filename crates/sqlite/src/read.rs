@@ -113,7 +113,7 @@ impl Trouble {
 
 fn run(connection: &Connection, select: &Select, rows: &mut Rows) -> Result<(), Trouble> {
     let text = statement::of_select(select);
-    let mut statement = connection.prepare_cached(&text.sql)?;
+    let mut statement = statement::prepare(connection, &text.sql)?;
     {
         let mut binder = Binder::new(&mut statement);
         select_params(select, &mut |param| binder.bind(&param))?;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use larder_core::{Select, Write};
 use larder_sql::{Dialect, Shape, Statement, render_select, render_write};
+use rusqlite::{CachedStatement, Connection, Error, ffi};
 use rustc_hash::FxHashMap;
 
 /// How many texts a thread keeps; at the limit it starts anew.
@@ -36,6 +37,28 @@ pub(crate) fn of_write(write: &Write, rows: usize) -> Rc<Statement> {
         |shape| shape.of_write(write, rows),
         || render_write(Dialect::Sqlite, write, rows),
     )
+}
+
+/// Prepares the text, or takes it from the connection's cache.
+///
+/// SQLite has one code for whatever is wrong with a statement; while preparing it means that a
+/// table or a column is missing, since the text itself is right. The error is marked as one of the
+/// input, by which [`error`](crate::error) tells it.
+pub(crate) fn prepare<'c>(
+    connection: &'c Connection,
+    sql: &str,
+) -> rusqlite::Result<CachedStatement<'c>> {
+    connection.prepare_cached(sql).map_err(|error| match error {
+        Error::SqliteFailure(code, message) if code.extended_code == ffi::SQLITE_ERROR => {
+            Error::SqlInputError {
+                error: code,
+                msg: message.unwrap_or_default(),
+                sql: sql.to_owned(),
+                offset: -1,
+            }
+        }
+        other => other,
+    })
 }
 
 fn find(

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use larder_core::migration::{MigrationRun, MigrationStatus};
 use larder_core::{
     Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
 };
 
 use crate::database::{self, Database, off_task};
+use crate::migrate::Migrator;
 use crate::options::SqliteOptions;
 use crate::read::{self, Inline};
 use crate::{transaction, write};
@@ -76,6 +78,40 @@ impl Sqlite {
     /// tests and first steps; a service runs migrations.
     pub async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
         self.database.create_tables(tables).await
+    }
+
+    /// Applies the migrations that are missing, up to `target` (all if `None`), and answers which.
+    /// Waits while another program migrates the same file. See [`Migrator::up`] for errors.
+    pub async fn migrate(
+        &self,
+        migrator: &Migrator,
+        target: Option<i32>,
+    ) -> Result<Vec<MigrationRun>> {
+        let migrator = migrator.clone();
+        self.database
+            .with_writer(move |connection| migrator.up(connection, target))
+            .await
+    }
+
+    /// Undoes every migration above `version`, newest first; 0 undoes all. Data goes with it. See
+    /// [`Migrator::down_to`] for errors.
+    pub async fn migrate_down(
+        &self,
+        migrator: &Migrator,
+        version: i32,
+    ) -> Result<Vec<MigrationRun>> {
+        let migrator = migrator.clone();
+        self.database
+            .with_writer(move |connection| migrator.down_to(connection, version))
+            .await
+    }
+
+    /// How every migration stands. Writes nothing.
+    pub async fn migration_status(&self, migrator: &Migrator) -> Result<Vec<MigrationStatus>> {
+        let migrator = migrator.clone();
+        self.database
+            .with_reader(move |connection| migrator.status(connection))
+            .await
     }
 
     /// Copies the whole database into a new file at `path`, consistent as of one moment, while

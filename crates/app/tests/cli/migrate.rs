@@ -51,5 +51,5 @@ fn migrations_go_up_and_down() {
     place
         .run(&["show", "users"])
         .ends(1)
-        .complains("no such table: users");
+        .complains("have the migrations been run");
 }
