@@ -12,6 +12,8 @@ setup:
 # Formatting and lints, warnings denied
 check:
     cargo fmt --all --check
+    # declared by a macro, where cargo fmt does not look
+    rustfmt --edition 2024 --check tests/src/suite/*.rs
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # The suite on the in-memory store and SQLite, then the SQLite engine's own tests
