@@ -79,6 +79,19 @@ impl<'a> Digits<'a> {
     }
 }
 
+/// The sum, or `None` where it needs more digits than a decimal has.
+pub(crate) fn add_exactly(left: Decimal, right: Decimal) -> Option<Decimal> {
+    let mut sum = left.checked_add(right)?;
+    // The addition rounds where the digits do not suffice; taking one away again shows it.
+    if sum.checked_sub(left)? != right {
+        return None;
+    }
+    if sum.is_zero() {
+        sum.set_sign_positive(true);
+    }
+    Some(sum)
+}
+
 struct Sum;
 struct Average;
 
@@ -99,7 +112,7 @@ impl Total {
                 .and_then(exact)?,
             other => return Err(Error::InvalidFunctionParameterType(0, other.data_type())),
         };
-        self.sum = self.sum.checked_add(value).ok_or_else(overflow)?;
+        self.sum = add_exactly(self.sum, value).ok_or_else(overflow)?;
         self.count += 1;
         Ok(())
     }

@@ -5,6 +5,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, Result, ffi};
 use rust_decimal::Decimal;
 
+use crate::decimal::add_exactly;
+
 /// Adds `larder_decimal_add(a, b)` and `larder_f32_add(a, b)` to a connection: NULL for NULL, and
 /// the error of a value of the wrong type where the sum cannot be kept.
 pub(crate) fn register(connection: &Connection) -> Result<()> {
@@ -26,7 +28,9 @@ fn decimal_add(context: &Context<'_>) -> Result<Option<String>> {
         _ => Err(out_of_range()),
     };
     match (read(0)?, read(1)?) {
-        (Some(a), Some(b)) => Ok(Some(a.checked_add(b).ok_or_else(out_of_range)?.to_string())),
+        (Some(a), Some(b)) => Ok(Some(
+            add_exactly(a, b).ok_or_else(out_of_range)?.to_string(),
+        )),
         _ => Ok(None),
     }
 }

@@ -35,6 +35,8 @@ mod bind;
 mod connection;
 mod database;
 mod decimal;
+mod deferred;
+mod deletion;
 mod error;
 mod functions;
 mod inserted;

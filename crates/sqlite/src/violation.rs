@@ -8,9 +8,10 @@
 
 use std::rc::Rc;
 
-use larder_core::write::{InsertRows, UpdateWhere, WriteOp};
+use larder_core::write::{ConflictAction, InsertRows, WriteOp};
 use larder_core::{
-    Assign, Error, ErrorKind, Expr, Filter, Output, Reference, Select, Table, Value, Write,
+    Assign, ColumnDef, Error, ErrorKind, Expr, Filter, Output, Reference, Select, Table, Value,
+    Write,
 };
 use larder_sql::{Dialect, Param, render_select, select_params};
 use rusqlite::types::Value as SqlValue;
@@ -54,10 +55,19 @@ fn check(table: &'static Table) -> Error {
     Error::new(ErrorKind::Check, "a check constraint refuses the row").with_table(table.name)
 }
 
-/// The column that the write adds to, if it is just one.
+/// The column that the write adds to; the first, if they are several.
 fn added_column(op: &WriteOp) -> Option<usize> {
-    let WriteOp::Update(UpdateWhere { set, .. }) = op else {
-        return None;
+    let set = match op {
+        WriteOp::Update(update) => &update.set,
+        WriteOp::UpdateRows(update) => &update.set,
+        WriteOp::Insert(InsertRows {
+            on_conflict: Some(conflict),
+            ..
+        }) => match &conflict.action {
+            ConflictAction::Update { set, .. } => set,
+            ConflictAction::Ignore => return None,
+        },
+        WriteOp::Insert(_) | WriteOp::Delete(_) => return None,
     };
     let version = op_table(op).version;
     let mut adds = set
@@ -136,16 +146,20 @@ fn find_reference(connection: &Connection, write: &Write) -> Option<Error> {
     let missing = table.columns.iter().enumerate().find_map(|(at, column)| {
         let reference = column.references.as_ref()?;
         let values = written_values(&write.op, at);
-        lacks_parent(connection, reference, &values).then(|| {
-            Error::new(
-                ErrorKind::Reference,
-                "the row that this refers to does not exist",
-            )
-            .with_table(table.name)
-            .with_column(column.name)
-        })
+        lacks_parent(connection, reference, &values).then(|| missing_parent(table, column))
     });
     missing.or_else(|| find_child(connection, write))
+}
+
+/// The error of a row whose parent is missing.
+#[cold]
+pub(crate) fn missing_parent(table: &'static Table, column: &'static ColumnDef) -> Error {
+    Error::new(
+        ErrorKind::Reference,
+        "the row that this refers to does not exist",
+    )
+    .with_table(table.name)
+    .with_column(column.name)
 }
 
 /// The values that the write gives to a column.
@@ -159,12 +173,20 @@ fn written_values(op: &WriteOp, column: usize) -> Vec<Value> {
             .map(|row| row[at].clone())
             .collect()
     };
+    let of_set = |set: &[(usize, Assign)]| -> Vec<Value> {
+        set.iter()
+            .filter_map(|(at, assign)| match assign {
+                Assign::Set(value) if *at == column => Some(value.clone()),
+                _ => None,
+            })
+            .collect()
+    };
     match op {
         WriteOp::Insert(InsertRows {
             columns,
             values,
             table,
-            ..
+            on_conflict,
         }) => {
             let mut written = of_rows(columns, values, column);
             let reference = table.columns[column].references.as_ref();
@@ -175,20 +197,29 @@ fn written_values(op: &WriteOp, column: usize) -> Vec<Value> {
                 let keys = of_rows(columns, values, key);
                 written.retain(|value| !keys.contains(value));
             }
+            if let Some(ConflictAction::Update { set, .. }) =
+                on_conflict.as_ref().map(|conflict| &conflict.action)
+            {
+                written.extend(of_set(set));
+            }
             written
         }
-        WriteOp::UpdateRows(update) => of_rows(&update.columns, &update.values, column),
-        WriteOp::Update(update) => (update.set.iter())
-            .filter_map(|(at, assign)| match assign {
-                Assign::Set(value) if *at == column => Some(value.clone()),
-                _ => None,
-            })
-            .collect(),
+        WriteOp::UpdateRows(update) => {
+            let mut written = of_rows(&update.columns, &update.values, column);
+            written.extend(of_set(&update.set));
+            written
+        }
+        WriteOp::Update(update) => of_set(&update.set),
         WriteOp::Delete(_) => Vec::new(),
     }
 }
 
-fn lacks_parent(connection: &Connection, reference: &Reference, values: &[Value]) -> bool {
+/// Whether one of the values is no parent's key.
+pub(crate) fn lacks_parent(
+    connection: &Connection,
+    reference: &Reference,
+    values: &[Value],
+) -> bool {
     let parent = (reference.table)();
     let Some(key) = parent.single_key() else {
         return false;
@@ -224,7 +255,7 @@ fn find_child(connection: &Connection, write: &Write) -> Option<Error> {
     select.filter = filter;
     select.limit = Some(KEYS_MAX);
     let keys = Rc::new(values(connection, &select));
-    children(connection, table.name)
+    children(connection, table.name, &write.op)
         .into_iter()
         .find_map(|(child, column)| {
             let sql = format!(
@@ -244,14 +275,18 @@ fn find_child(connection: &Connection, write: &Write) -> Option<Error> {
         })
 }
 
-/// The columns of the database that refer to this table and do not go with a deletion.
-fn children(connection: &Connection, parent: &str) -> Vec<(String, String)> {
+/// The columns of the database that refer to this table, and stand in the way of deleting its
+/// rows or of changing their keys.
+fn children(connection: &Connection, parent: &str, op: &WriteOp) -> Vec<(String, String)> {
+    // No reference follows a key that changes.
+    let deletes = matches!(op, WriteOp::Delete(_));
     let sql = "SELECT t.name, f.\"from\" FROM pragma_table_list AS t, \
                pragma_foreign_key_list(t.name) AS f \
-               WHERE f.\"table\" = ?1 COLLATE NOCASE AND f.on_delete IN ('RESTRICT', 'NO ACTION')";
+               WHERE f.\"table\" = ?1 COLLATE NOCASE \
+               AND (NOT ?2 OR f.on_delete IN ('RESTRICT', 'NO ACTION'))";
     let list = || -> rusqlite::Result<Vec<(String, String)>> {
         let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([parent], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map((parent, deletes), |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     };
     list().unwrap_or_default()

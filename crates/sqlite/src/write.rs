@@ -11,6 +11,7 @@ use crate::row::{Sorted, SqliteRow};
 use crate::statement;
 use crate::violation;
 use crate::write_batch::{Cost, JobOptions, Statements};
+use crate::{deferred, deletion};
 
 /// The most rows of an insert or update that runs on the calling task.
 const INLINE_ROWS_MAX: usize = 16;
@@ -51,6 +52,15 @@ pub(crate) fn is_short(write: &Write) -> bool {
 
 /// Runs the write's statements. The caller sees to it that they are undone together.
 pub(crate) fn run(connection: &Connection, mut write: Write, rows: &mut Rows) -> Result<Written> {
+    if deferred::is_needed(&write) {
+        let statements = || run_statements(connection, &write, rows);
+        return deferred::run(connection, &write, statements);
+    }
+    if deletion::comes_back(&write) {
+        let written = deletion::show(connection, &write, rows)?;
+        write.returning = None;
+        return run_statements(connection, &write, rows).map(|_| written);
+    }
     if !Inserted::is_known(&write) {
         return run_statements(connection, &write, rows);
     }
@@ -69,7 +79,7 @@ fn run_statements(connection: &Connection, write: &Write, rows: &mut Rows) -> Re
     for chunk in chunks(Dialect::Sqlite, write) {
         let text = statement::of_write(write, chunk.len());
         let step = || -> rusqlite::Result<Result<u64>> {
-            let mut statement = connection.prepare_cached(&text.sql)?;
+            let mut statement = statement::prepare(connection, &text.sql)?;
             {
                 let mut binder = Binder::new(&mut statement);
                 write_params(Dialect::Sqlite, write, chunk, &mut |param| {
