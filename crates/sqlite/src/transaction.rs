@@ -150,6 +150,12 @@ impl Shared {
     async fn enter(&self, serial: u64) -> Result<OwnedMutexGuard<State>> {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         self.settle(&mut state);
+        if (state.held.as_ref()).is_some_and(|held| held.connection().is_autocommit()) {
+            // SQLite rolled the transaction back when a statement failed. What came after would
+            // be committed by itself.
+            state.held = None;
+            state.open.clear();
+        }
         match state.open.iter().position(|&open| open == serial) {
             None => Err(ended()),
             Some(level) if level + 1 < state.open.len() => Err(Error::misuse(
@@ -238,6 +244,10 @@ fn write_atomically(held: &mut Held, write: Write, rows: &mut Rows) -> Result<Wr
     sql("SAVEPOINT larder_write")?;
     let outcome = write::run(held.connection(), write, rows);
     if outcome.is_err() {
+        if held.connection().is_autocommit() {
+            // A full or failing disk: SQLite has rolled everything back.
+            return outcome;
+        }
         sql("ROLLBACK TO larder_write")?;
     }
     sql("RELEASE larder_write")?;
