@@ -86,7 +86,7 @@ impl Select {
         };
         if indexed {
             Access::Range {
-                rows: link.limit.map(|limit| limit * link.parents.len() as u64),
+                rows: (link.limit).map(|limit| limit.saturating_mul(link.parents.len() as u64)),
             }
         } else {
             Access::Scan

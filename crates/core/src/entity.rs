@@ -73,9 +73,6 @@ pub trait Insert: Sized + Send + 'static {
     /// The positions of the columns this struct sets, in the order of
     /// [`into_values`](Self::into_values).
     const COLUMNS: &'static [usize];
-    /// Whether the layer leaves `created_at`, `updated_at` and `version` as this struct has them.
-    const VERBATIM: bool = false;
-
     /// The columns' values, pushed in the order of [`COLUMNS`](Self::COLUMNS).
     fn into_values(self, values: &mut Vec<Value>) -> Result<()>;
 }
@@ -159,6 +156,13 @@ pub(crate) struct Filling {
 /// Works out what the layer adds to the columns of an insert struct.
 pub(crate) fn filling<I: Insert>(now: impl Fn() -> Timestamp) -> Filling {
     let table = I::Entity::TABLE;
+    let stamped = [table.created_at, table.updated_at].into_iter().flatten();
+    // One look at the clock, so that a new row's timestamps are equal.
+    let now = stamped
+        .into_iter()
+        .any(|at| !I::COLUMNS.contains(&at))
+        .then(now);
+    let now = || now.map_or(Value::Null, Value::Timestamp);
     let mut filling = Filling {
         columns: I::COLUMNS.to_vec(),
         values: Vec::new(),
@@ -168,13 +172,9 @@ pub(crate) fn filling<I: Insert>(now: impl Fn() -> Timestamp) -> Filling {
             continue;
         }
         let value = if table.created_at == Some(at) {
-            Value::Timestamp(now())
+            now()
         } else if table.updated_at == Some(at) {
-            if column.nullable {
-                Value::Null
-            } else {
-                Value::Timestamp(now())
-            }
+            if column.nullable { Value::Null } else { now() }
         } else if table.version == Some(at) {
             Value::Int(1)
         } else if let Some(default) = column.default {
@@ -196,7 +196,7 @@ pub(crate) fn check_lengths(table: &'static Table, columns: &[usize], row: &[Val
     Ok(())
 }
 
-/// Checks one value against its column: length and presence.
+/// Checks the length of one value against its column.
 pub(crate) fn check_value(table: &'static Table, at: usize, value: &Value) -> Result<()> {
     let column = &table.columns[at];
     match (value, column.max_len) {

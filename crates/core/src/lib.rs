@@ -6,6 +6,7 @@ extern crate self as larder_core;
 #[path = "private.rs"]
 pub mod __private;
 pub mod access;
+mod check;
 pub mod clock;
 mod codec;
 pub mod column;

@@ -12,11 +12,13 @@
 //!
 //! The derive writes [`Load`]; the rest of this file is what the written code calls.
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::panic::Location;
 
 use rustc_hash::FxHashMap;
 
+use crate::check;
 use crate::column::Column;
 use crate::db::Db;
 use crate::entity::Entity;
@@ -123,6 +125,8 @@ pub struct Relation<C: Load> {
     filter: Predicate<C::Entity>,
     order: Vec<Order<C::Entity>>,
     limit: Option<u64>,
+    /// Whether several rows may refer to the same related row and get a clone of it.
+    shared: bool,
     marker: PhantomData<fn() -> C>,
 }
 
@@ -130,6 +134,7 @@ impl<C: Load> Relation<C> {
     fn new(path: Result<LinkPath>) -> Self {
         Self {
             path,
+            shared: false,
             filter: Predicate::all(),
             order: Vec::new(),
             limit: None,
@@ -144,7 +149,11 @@ impl<C: Load> Relation<C> {
 
     /// The row that this column of the loaded entity refers to.
     pub fn parent<E: Entity, T: ColumnType>(via: Column<E, T>) -> Self {
-        Self::new(via.parent_key::<C::Entity>().map(LinkPath::Column))
+        let path = via.parent_key::<C::Entity>().map(LinkPath::Column);
+        Self {
+            shared: true,
+            ..Self::new(path)
+        }
     }
 
     /// The rows that a join entity pairs with a `P`: `from` holds the `P`, `to` the row.
@@ -204,16 +213,25 @@ impl<C: Load> Relation<C> {
         if !aggregates {
             crate::query::break_ties(&mut select);
         }
+        check::select(&select)?;
         Ok((select, kind))
     }
 }
 
-/// The parents' values without NULLs and duplicates.
-fn distinct<'v>(parents: impl Iterator<Item = &'v Value>) -> Vec<Value> {
-    let mut parents: Vec<Value> = parents.filter(|value| !value.is_null()).cloned().collect();
-    parents.sort_unstable();
-    parents.dedup();
-    parents
+/// The parents' values without NULLs and duplicates, and how often those stand there that do so
+/// more than once: a row that belongs to several parents is a parent itself several times.
+fn distinct<'v>(parents: impl Iterator<Item = &'v Value>) -> (Vec<Value>, FxHashMap<Value, usize>) {
+    let mut all: Vec<&Value> = parents.filter(|value| !value.is_null()).collect();
+    all.sort_unstable();
+    let mut copies = FxHashMap::default();
+    let mut values = Vec::with_capacity(all.len());
+    for same in all.chunk_by(|a, b| a == b) {
+        if same.len() > 1 {
+            copies.insert(same[0].clone(), same.len());
+        }
+        values.push(same[0].clone());
+    }
+    (values, copies)
 }
 
 /// The relations of one level, to be loaded together.
@@ -236,7 +254,14 @@ impl<'a> Batch<'a> {
         parents: impl Iterator<Item = &'v Value>,
     ) -> Slot<C> {
         let output = C::columns().into_iter().map(Expr::Column).collect();
-        let sink = |kind| Rows::new(Linked::<C::Row>::new(kind, |row| C::decode(row, 1)));
+        let sink = |kind, copies| {
+            Rows::new(Linked::<C::Row> {
+                kind,
+                copies,
+                rows: Vec::new(),
+                decode: |row| C::decode(row, 1),
+            })
+        };
         Slot(self.push(relation, parents, output, sink), PhantomData)
     }
 
@@ -247,8 +272,18 @@ impl<'a> Batch<'a> {
         parents: impl Iterator<Item = &'v Value>,
     ) -> Slot<u64> {
         let output = vec![Expr::Aggregate(Aggregate::Count, None)];
-        let decode = |row: &dyn Row| get::<i64>(row, 1).map(i64::unsigned_abs);
-        let sink = |kind| Rows::new(Linked::<u64>::new(kind, decode));
+        let relation = Relation {
+            shared: true,
+            ..relation
+        };
+        let sink = |kind, copies| {
+            Rows::new(Linked::<u64> {
+                kind,
+                copies,
+                rows: Vec::new(),
+                decode: |row| get::<i64>(row, 1).map(i64::unsigned_abs),
+            })
+        };
         Slot(self.push(relation, parents, output, sink), PhantomData)
     }
 
@@ -257,16 +292,21 @@ impl<'a> Batch<'a> {
         relation: Relation<C>,
         parents: impl Iterator<Item = &'v Value>,
         output: Vec<Expr>,
-        sink: impl FnOnce(Kind) -> Rows,
+        sink: impl FnOnce(Kind, FxHashMap<Value, usize>) -> Rows,
     ) -> Option<usize> {
-        let parents = distinct(parents);
+        let (parents, copies) = distinct(parents);
         if parents.is_empty() {
             self.error = self.error.take().or(relation.path.err());
             return None; // nobody to load for: no query
         }
+        let copies = if relation.shared {
+            FxHashMap::default()
+        } else {
+            copies
+        };
         match relation.into_select(parents, output) {
             Ok((select, kind)) => {
-                self.queries.push((select, sink(kind)));
+                self.queries.push((select, sink(kind, copies)));
                 Some(self.queries.len() - 1)
             }
             Err(error) => {
@@ -304,7 +344,10 @@ pub struct Loaded<'a> {
 }
 
 impl Loaded<'_> {
-    fn linked<T: Send + 'static>(&mut self, slot: Option<usize>) -> Result<Vec<(Value, T)>> {
+    fn linked<T: Send + 'static>(
+        &mut self,
+        slot: Option<usize>,
+    ) -> Result<Vec<((Value, usize), T)>> {
         match slot.and_then(|at| self.answers.get_mut(at)?.take()) {
             Some(rows) => Ok(rows.into_sink::<Linked<T>>()?.rows),
             None => Ok(Vec::new()),
@@ -314,9 +357,14 @@ impl Loaded<'_> {
     /// The relation's rows by parent, with their own relations loaded.
     pub async fn take<C: Load>(&mut self, slot: Slot<C>) -> Result<Children<C>> {
         let (parents, rows): (Vec<_>, Vec<_>) = self.linked::<C::Row>(slot.0)?.into_iter().unzip();
-        let mut by_parent: FxHashMap<Value, Vec<C>> = FxHashMap::default();
-        for (parent, child) in parents.into_iter().zip(C::finish(self.loader, rows).await?) {
-            by_parent.entry(parent).or_default().push(child);
+        let mut by_parent: FxHashMap<Value, VecDeque<Vec<C>>> = FxHashMap::default();
+        let rows = C::finish(self.loader, rows).await?;
+        for ((parent, copy), child) in parents.into_iter().zip(rows) {
+            let copies = by_parent.entry(parent).or_default();
+            if copies.len() <= copy {
+                copies.resize_with(copy + 1, Vec::new);
+            }
+            copies[copy].push(child);
         }
         Ok(Children { by_parent })
     }
@@ -324,24 +372,28 @@ impl Loaded<'_> {
     /// The relation's counts by parent.
     pub fn take_count(&mut self, slot: Slot<u64>) -> Result<Counts> {
         Ok(Counts {
-            by_parent: self.linked::<u64>(slot.0)?.into_iter().collect(),
+            by_parent: (self.linked::<u64>(slot.0)?.into_iter())
+                .map(|((parent, _), count)| (parent, count))
+                .collect(),
         })
     }
 }
 
-/// The rows of one relation, by the parents' linking values.
+/// The rows of one relation, by the parents' linking values: a set of them for each parent with
+/// that value, in turn.
 #[derive(Debug)]
 pub struct Children<C> {
-    by_parent: FxHashMap<Value, Vec<C>>,
+    by_parent: FxHashMap<Value, VecDeque<Vec<C>>>,
 }
 
 impl<C> Children<C> {
-    /// All rows of this parent, in order. A second call for the same parent finds none.
+    /// All rows of the next parent with this value, in order.
     pub fn many(&mut self, parent: &Value) -> Vec<C> {
-        self.by_parent.remove(parent).unwrap_or_default()
+        let copies = self.by_parent.get_mut(parent);
+        copies.and_then(VecDeque::pop_front).unwrap_or_default()
     }
 
-    /// The first row of this parent. A second call for the same parent finds none.
+    /// The first row of the next parent with this value.
     pub fn one(&mut self, parent: &Value) -> Option<C> {
         self.many(parent).into_iter().next()
     }
@@ -350,10 +402,7 @@ impl<C> Children<C> {
 impl<C: Clone> Children<C> {
     /// The row that several others may refer to.
     pub fn shared(&self, parent: &Value) -> Option<C> {
-        self.by_parent
-            .get(parent)
-            .and_then(|rows| rows.first())
-            .cloned()
+        self.by_parent.get(parent)?.front()?.first().cloned()
     }
 
     /// The row that must exist because a reference says so.
@@ -387,27 +436,26 @@ impl Counts {
     }
 }
 
-/// Collects rows with the value of the parent they belong to.
+/// Collects rows with the value of the parent they belong to, once for each parent with that value:
+/// the row is decoded anew, so that nothing has to be `Clone`.
 struct Linked<T> {
     kind: Kind,
-    rows: Vec<(Value, T)>,
+    /// How many parents have a value, where it is more than one.
+    copies: FxHashMap<Value, usize>,
+    /// The rows with the parent's value and the number of the copy.
+    rows: Vec<((Value, usize), T)>,
     decode: fn(&dyn Row) -> Result<T>,
-}
-
-impl<T> Linked<T> {
-    fn new(kind: Kind, decode: fn(&dyn Row) -> Result<T>) -> Self {
-        Self {
-            kind,
-            rows: Vec::new(),
-            decode,
-        }
-    }
 }
 
 impl<T: Send + 'static> Sink for Linked<T> {
     fn row(&mut self, row: &dyn Row) -> Result<Flow> {
         let parent = row.value(0, self.kind)?.to_value();
-        self.rows.push((parent, (self.decode)(row)?));
+        let copies = self.copies.get(&parent).copied().unwrap_or(1);
+        for copy in 1..copies {
+            let row = (self.decode)(row)?;
+            self.rows.push(((parent.clone(), copy), row));
+        }
+        self.rows.push(((parent, 0), (self.decode)(row)?));
         Ok(Flow::More)
     }
 

@@ -34,7 +34,7 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The place after the last row, if more rows follow.
     pub next: Option<Cursor>,
-    /// The place before the first row, if rows come before it.
+    /// The place before the first row, if there may be rows before it.
     pub previous: Option<Cursor>,
     /// The number of rows of the whole list, if asked for.
     pub total: Option<u64>,
@@ -49,7 +49,7 @@ impl<L: Load> Page<L> {
         let site = std::panic::Location::caller();
         async move {
             match cursor {
-                Some(cursor) => query.run(db, Some(cursor), None, site).await,
+                Some(cursor) => query.run(db, Place::After(cursor), site).await,
                 None => Ok(query.empty()),
             }
         }
@@ -65,7 +65,7 @@ impl<L: Load> Page<L> {
         let site = std::panic::Location::caller();
         async move {
             match cursor {
-                Some(cursor) => query.run(db, None, Some(cursor), site).await,
+                Some(cursor) => query.run(db, Place::Before(cursor), site).await,
                 None => Ok(query.empty()),
             }
         }
@@ -97,6 +97,7 @@ impl FromStr for Cursor {
 }
 
 impl Cursor {
+    /// The cursor of a position; of no values, the end of the list.
     fn encode(fingerprint: u64, position: &[Value]) -> Self {
         let mut bytes = Vec::with_capacity(32);
         for value in position {
@@ -123,11 +124,39 @@ impl Cursor {
                 "the cursor belongs to another query: filter and order must be the same on every page",
             ));
         }
+        if rest.is_empty() {
+            return Ok(Vec::new()); // the end of the list
+        }
         let position: Option<Vec<Value>> = kinds
             .iter()
             .map(|&kind| codec::read(&mut rest, kind))
             .collect();
         position.filter(|_| rest.is_empty()).ok_or_else(broken)
+    }
+}
+
+/// Where a page lies.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// At the beginning of the list.
+    First,
+    /// Right after a position.
+    After(Cursor),
+    /// Right before a position.
+    Before(Cursor),
+}
+
+impl Place {
+    pub(crate) fn new(after: Option<Cursor>, before: Option<Cursor>) -> Result<Self> {
+        match (after, before) {
+            (None, None) => Ok(Self::First),
+            (Some(cursor), None) => Ok(Self::After(cursor)),
+            (None, Some(cursor)) => Ok(Self::Before(cursor)),
+            (Some(_), Some(_)) => Err(Error::misuse(
+                "a page begins after a place or ends before one: give one cursor, and filter for \
+                 the other bound",
+            )),
+        }
     }
 }
 
@@ -185,57 +214,29 @@ impl PageQuery {
         }
     }
 
-    /// Reads the page after or before a place, or the first one.
-    pub(crate) async fn run<L: Load>(
-        self,
-        db: &Db,
-        after: Option<Cursor>,
-        before: Option<Cursor>,
-        site: Site,
-    ) -> Result<Page<L>> {
-        let backward = before.is_some() && after.is_none();
-        let mut select = self.select.clone();
-        let mut columns = columns_of::<L>();
-        let width = columns.len();
-        columns.extend(self.select.order.iter().map(|by| by.expr));
-        select.output = Output::Exprs(columns);
-        for (cursor, forward) in [(&after, true), (&before, false)] {
-            if let Some(cursor) = cursor {
-                let position = cursor.decode(self.fingerprint, &self.kinds())?;
-                let filter = std::mem::replace(&mut select.filter, Filter::All);
-                select.filter =
-                    filter.and(beyond(&self.select.order, &position, forward, &self.select));
-            }
+    /// Reads the page at a place.
+    pub(crate) async fn run<L: Load>(self, db: &Db, place: Place, site: Site) -> Result<Page<L>> {
+        let backward = matches!(place, Place::Before(_));
+        let (mut rows, more) = self.rows::<L>(db, &place, site).await?;
+        if backward && rows.is_empty() {
+            // What stood before the place is gone: the list begins behind it.
+            return Box::pin(self.run(db, Place::First, site)).await;
         }
-        if backward {
-            select.order.iter_mut().for_each(reverse);
-        }
-        select.limit = Some(self.size + 1); // one more tells whether the list goes on
-        let sink = Keyed::<L> {
-            rows: Vec::new(),
-            width,
-            kinds: self.kinds(),
-        };
-        let rows = self.read(db, select, Rows::new(sink), site).await?;
-        let mut rows = rows.into_sink::<Keyed<L>>()?.rows;
-        let more = rows.len() as u64 > self.size;
-        rows.truncate(self.size as usize);
         if backward {
             rows.reverse();
         }
-        let place = |row: Option<&(Vec<Value>, L::Row)>, exists: bool| {
-            row.filter(|_| exists)
-                .map(|(position, _)| Cursor::encode(self.fingerprint, position))
+        let at = |row: Option<&(Vec<Value>, L::Row)>, exists: bool| {
+            let row = row.filter(|_| exists);
+            row.map(|(position, _)| Cursor::encode(self.fingerprint, position))
         };
-        let next = place(
-            rows.last(),
-            if backward {
-                true
-            } else {
-                more || before.is_some()
-            },
-        );
-        let previous = place(rows.first(), if backward { more } else { after.is_some() });
+        let next = at(rows.last(), backward || more);
+        let previous = match place {
+            // What stood behind the place is gone: the list ends before it.
+            Place::After(_) if rows.is_empty() => Some(Cursor::encode(self.fingerprint, &[])),
+            Place::After(_) => at(rows.first(), true),
+            Place::Before(_) => at(rows.first(), more),
+            Place::First => None,
+        };
         let total = if self.total {
             Some(self.count(db, site).await?)
         } else {
@@ -250,6 +251,44 @@ impl PageQuery {
             total,
             query: self,
         })
+    }
+
+    /// The rows at a place, in the direction they are read, and whether more follow.
+    async fn rows<L: Load>(
+        &self,
+        db: &Db,
+        place: &Place,
+        site: Site,
+    ) -> Result<(Vec<(Vec<Value>, L::Row)>, bool)> {
+        let mut select = self.select.clone();
+        let mut columns = columns_of::<L>();
+        let width = columns.len();
+        columns.extend(self.select.order.iter().map(|by| by.expr));
+        select.output = Output::Exprs(columns);
+        let kinds = self.kinds();
+        if let Place::After(cursor) | Place::Before(cursor) = place {
+            let forward = matches!(place, Place::After(_));
+            let position = cursor.decode(self.fingerprint, &kinds)?;
+            if !position.is_empty() {
+                let filter = std::mem::replace(&mut select.filter, Filter::All);
+                let beyond = beyond(&self.select.order, &position, forward, &self.select);
+                select.filter = filter.and(beyond);
+            }
+            if !forward {
+                select.order.iter_mut().for_each(reverse);
+            }
+        }
+        select.limit = Some(self.size + 1); // one more tells whether the list goes on
+        let sink = Keyed::<L> {
+            rows: Vec::new(),
+            width,
+            kinds,
+        };
+        let rows = self.read(db, select, Rows::new(sink), site).await?;
+        let mut rows = rows.into_sink::<Keyed<L>>()?.rows;
+        let more = rows.len() as u64 > self.size;
+        rows.truncate(self.size as usize);
+        Ok((rows, more))
     }
 
     fn kinds(&self) -> Vec<Kind> {

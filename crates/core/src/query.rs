@@ -5,13 +5,14 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::check;
 use crate::column::{Change, Column};
 use crate::db::{Db, Site};
 use crate::entity::{Changes, Entity, Key, Patch, check_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Comparison, Filter, Predicate};
 use crate::load::{Load, Loader};
-use crate::page::{Cursor, Page, PageQuery};
+use crate::page::{Cursor, Page, PageQuery, Place};
 use crate::project::{Project, Projected};
 use crate::rows::{Flow, Row, Rows, Sink, get};
 use crate::select::{Aggregate, Expr, Nulls, Order, OrderBy, Output, Select};
@@ -171,7 +172,13 @@ impl<'a, E: Entity> Query<'a, E> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        check_meaning(&self.select)?;
+        if self.after.is_some() || self.before.is_some() || self.total {
+            return Err(Error::misuse(
+                "after, before and with_total are for pages: end with page(size)",
+            )
+            .with_table(E::TABLE.name));
+        }
+        check::select(&self.select)?;
         Ok((self.db, self.select, self.timeout))
     }
 
@@ -266,11 +273,12 @@ impl<'a, E: Entity> Query<'a, E> {
     ) -> impl Future<Output = Result<Page<L>>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let (after, before, total) = (self.after.clone(), self.before.clone(), self.total);
-            let (db, select, timeout) = self.checked()?;
-            PageQuery::new(select, size, total, timeout)?
-                .run(db, after, before, site)
-                .await
+            let mut query = self;
+            let place = Place::new(query.after.take(), query.before.take())?;
+            let total = std::mem::take(&mut query.total);
+            let (db, select, timeout) = query.checked()?;
+            let pages = PageQuery::new(select, size, total, timeout)?;
+            pages.run(db, place, site).await
         }
     }
 
@@ -374,11 +382,17 @@ impl<'a, E: Entity> Query<'a, E> {
 
     fn only_filter(self, what: &str) -> Result<Self> {
         let select = &self.select;
-        if select.order.is_empty() && select.limit.is_none() && select.offset == 0 {
+        let plain = select.order.is_empty()
+            && select.limit.is_none()
+            && select.offset == 0
+            && !select.distinct
+            && select.group_by.is_empty()
+            && matches!(select.having, Filter::All);
+        if plain {
             return Ok(self);
         }
         Err(Error::misuse(format!(
-            "{what} takes a filter only: leave out order, limit and offset"
+            "{what} takes a filter only: leave out order, limit, offset, distinct and groups"
         ))
         .with_table(E::TABLE.name))
     }
@@ -393,11 +407,12 @@ impl<'a, E: Entity> ByKey<'a, E> {
     /// The row, if there is one.
     #[track_caller]
     pub fn get(self) -> impl Future<Output = Result<Option<E>>> + Send + 'a {
-        let site = Location::caller();
-        async move {
-            let rows = self.0.run(Rows::new(First::new(E::from_row)), site).await?;
-            Ok(rows.into_sink::<First<E>>()?.row)
-        }
+        self.get_at(Location::caller())
+    }
+
+    pub(crate) async fn get_at(self, site: Site) -> Result<Option<E>> {
+        let rows = self.0.run(Rows::new(First::new(E::from_row)), site).await?;
+        Ok(rows.into_sink::<First<E>>()?.row)
     }
 
     /// The row as the loading plan `L`, if there is one.
@@ -502,71 +517,6 @@ pub(crate) fn finish_changes<E: Entity>(
         changes.assign(at, Assign::Add(Value::Int(1)));
     }
     Ok(changes.0)
-}
-
-/// Refuses what engines would answer differently, or with rows picked at random.
-fn check_meaning(select: &Select) -> Result<()> {
-    let refuse = |what: &'static str| Err(Error::misuse(what).with_table(select.table.name));
-    if select.distinct {
-        refuse_hidden_order(select)?;
-    }
-    if compares_aggregates(&select.filter) {
-        return refuse("rows are filtered before there are aggregates: compare those in `having`");
-    }
-    let ordered = select.order.iter().map(|by| by.expr);
-    if select.aggregates() {
-        let output = match &select.output {
-            Output::Entity => {
-                return refuse(
-                    "a grouped query brings columns and aggregates: end it with `select`",
-                );
-            }
-            Output::Exprs(exprs) => exprs.iter().copied(),
-        };
-        let grouped = |expr| match expr {
-            Expr::Column(at) => select.group_by.contains(&at),
-            Expr::Aggregate(..) => true,
-        };
-        if !output.chain(ordered).all(grouped) {
-            return refuse(
-                "beside aggregates a query can bring, and order by, only what it groups by",
-            );
-        }
-    } else if ordered
-        .into_iter()
-        .any(|expr| matches!(expr, Expr::Aggregate(..)))
-    {
-        return refuse(
-            "only a query that selects aggregates or groups can be ordered by aggregates",
-        );
-    }
-    Ok(())
-}
-
-/// Whether an aggregate stands in a filter, on related rows too.
-fn compares_aggregates(filter: &Filter) -> bool {
-    match filter {
-        Filter::Compare { left, .. } => matches!(left, Expr::Aggregate(..)),
-        Filter::And(all) | Filter::Or(all) => all.iter().any(compares_aggregates),
-        Filter::Not(inner) => compares_aggregates(inner),
-        Filter::Related(related) => compares_aggregates(&related.filter),
-        _ => false,
-    }
-}
-
-/// Duplicates that differ only in what they are ordered by would have no one place in the order.
-fn refuse_hidden_order(select: &Select) -> Result<()> {
-    let shown = |expr| match &select.output {
-        Output::Entity => true,
-        Output::Exprs(exprs) => exprs.contains(expr),
-    };
-    if select.order.iter().all(|by| shown(&by.expr)) {
-        return Ok(());
-    }
-    Err(
-        Error::misuse("a distinct query can be ordered only by what it selects")
-            .with_table(select.table.name),
-    )
 }
 
 /// The filter that pins a key.

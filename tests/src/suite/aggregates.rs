@@ -3,7 +3,7 @@
 use larder_core::models::{Post, PostStatus, User};
 use larder_core::{Db, Decimal, ErrorKind, Id, Load, Result, count};
 
-use crate::fixtures::{measures, new_post, refused, user};
+use crate::fixtures::{measures, new_post, post, refused, user};
 use crate::harness::{TestDb, tests};
 use crate::schema::{Measure, NewMeasure};
 
@@ -440,7 +440,29 @@ async fn pages_by_aggregates_are_refused(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn groups_are_taken_only_by_what_they_have(db: TestDb) -> Result<()> {
+    let author = user(&db, 1).await?;
+    post(&db, &author, "a").await?;
+    let by_author = || db.query::<Post>().group_by(Post::AUTHOR_ID);
+    let other = by_author().having(Post::TITLE.eq("On a"));
+    refused(
+        other.select((Post::AUTHOR_ID, count())).all().await,
+        ErrorKind::Misuse,
+    );
+    let own = by_author().having(Post::AUTHOR_ID.eq(author.id));
+    assert_eq!(
+        own.select((Post::AUTHOR_ID, count())).all().await?,
+        [(author.id, 1)]
+    );
+    let groupless = db.query::<Post>().having(count().gt(0));
+    refused(groupless.all().await, ErrorKind::Misuse);
+    let filtered = by_author().having(count().gt(0)).delete().await;
+    refused(filtered, ErrorKind::Misuse);
+    Ok(())
+}
+
 tests![
+    groups_are_taken_only_by_what_they_have,
     columns_come_as_a_tuple_in_the_order_asked,
     columns_come_as_a_struct,
     a_projection_orders_by_columns_it_does_not_bring,

@@ -15,7 +15,8 @@ struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     fn after(&self, tx: &Tx, what: &str) {
         let (log, what) = (self.clone(), what.to_owned());
-        tx.after_commit(async move { log.0.lock().expect("no test panics here").push(what) });
+        let effect = async move { log.0.lock().expect("no test panics here").push(what) };
+        tx.after_commit(effect).expect("the transaction is open");
     }
 
     fn seen(&self) -> Vec<String> {
@@ -43,7 +44,7 @@ async fn an_effect_finds_the_work_committed(db: TestDb) -> Result<()> {
     tx.after_commit(async move {
         let count = outside.query::<Tag>().count().await;
         *found.lock().expect("no test panics here") = Some(count);
-    });
+    })?;
     tx.commit().await?;
     let count = seen.lock().expect("no test panics here").take();
     assert_eq!(count.expect("the effect ran")?, 1);
@@ -120,7 +121,42 @@ async fn effects_of_a_nested_transaction_wait_for_the_outermost(db: TestDb) -> R
     Ok(())
 }
 
+async fn no_effect_is_lost_when_the_caller_goes_away(db: TestDb) -> Result<()> {
+    let (log, barrier) = (Log::default(), Arc::new(tokio::sync::Notify::new()));
+    let tx = db.begin(TxOptions::new()).await?;
+    tag(&tx, "a").await?;
+    let hold = Arc::clone(&barrier);
+    tx.after_commit(async move { hold.notified().await })?;
+    tx.after_commit(async { std::panic::resume_unwind(Box::new("an effect that fails")) })?;
+    log.after(&tx, "last");
+    let commit = tokio::time::timeout(std::time::Duration::from_millis(200), tx.commit());
+    assert!(commit.await.is_err(), "the first effect waits");
+    barrier.notify_one();
+    for _ in 0..500 {
+        if log.seen() == ["last"] {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the last effect did not run: {:?}", log.seen());
+}
+
+async fn outside_of_a_transaction_an_effect_runs_at_once(db: TestDb) -> Result<()> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    db.after_commit(async move {
+        let _ = sender.send("ran");
+    })?;
+    assert_eq!(receiver.await.ok(), Some("ran"));
+    let tx = db.begin(TxOptions::new()).await?;
+    let late = tx.clone();
+    tx.commit().await?;
+    refused(late.after_commit(async {}), ErrorKind::Closed);
+    Ok(())
+}
+
 tests![
+    no_effect_is_lost_when_the_caller_goes_away,
+    outside_of_a_transaction_an_effect_runs_at_once,
     effects_run_in_order_after_the_commit,
     an_effect_finds_the_work_committed,
     a_rollback_drops_the_effects,

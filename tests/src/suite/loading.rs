@@ -531,7 +531,53 @@ async fn a_plan_inside_a_transaction_sees_its_work(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+#[derive(Load, Debug)]
+#[load(Tag)]
+struct TagWithPosts {
+    name: String,
+    #[load(via = PostTag::TAG_ID, to = PostTag::POST_ID, order = Post::SLUG.asc())]
+    posts: Vec<Post>,
+    #[load(count, via = PostTag::TAG_ID)]
+    count: u64,
+}
+
+#[derive(Load, Debug)]
+#[load(Post)]
+struct PostAndKin {
+    #[load(via = PostTag::POST_ID, to = PostTag::TAG_ID, order = Tag::NAME.asc())]
+    tags: Vec<TagWithPosts>,
+}
+
+async fn a_row_that_several_share_brings_its_relations_to_each(db: TestDb) -> Result<()> {
+    let author = user(&db, 1).await?;
+    let (one, two) = (tag(&db, "one").await?, tag(&db, "two").await?);
+    for slug in ["a", "b", "c"] {
+        let post = post(&db, &author, slug).await?;
+        tagged(&db, &post, &one).await?;
+        tagged(&db, &post, &two).await?;
+    }
+    let (posts, report) = db
+        .observe(
+            db.query::<Post>()
+                .order(Post::SLUG.asc())
+                .load::<PostAndKin>(),
+        )
+        .await;
+    report.assert_no_repeats();
+    let posts = posts?;
+    assert_eq!(posts.len(), 3);
+    for post in posts {
+        assert_eq!(post.tags.len(), 2);
+        for tag in post.tags {
+            let slugs: Vec<&str> = tag.posts.iter().map(|post| post.slug.as_str()).collect();
+            assert_eq!((slugs, tag.count), (vec!["a", "b", "c"], 3), "{}", tag.name);
+        }
+    }
+    Ok(())
+}
+
 tests![
+    a_row_that_several_share_brings_its_relations_to_each,
     a_plan_three_levels_deep_is_loaded_whole,
     the_number_of_statements_does_not_grow_with_the_rows,
     without_parents_nothing_is_asked,

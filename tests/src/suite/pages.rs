@@ -299,18 +299,60 @@ async fn pages_have_a_size_of_their_own(db: TestDb) -> Result<()> {
     Ok(())
 }
 
-async fn a_range_between_two_cursors(db: TestDb) -> Result<()> {
-    tags(&db, 10).await?;
+async fn a_page_has_one_place(db: TestDb) -> Result<()> {
+    tags(&db, 8).await?;
     let query = || db.query::<Tag>().order(Tag::NAME.asc());
     let first = query().page(3).await?;
-    let third = first.next(&db).await?.next(&db).await?;
-    let (after, before) = (first.next.clone(), third.previous.clone());
-    let between = query()
-        .after(after.expect("more"))
-        .before(before.expect("rows before"))
-        .page(10);
-    assert_eq!(names(&between.await?), numbered(3..6));
+    let next = first.next.clone().expect("more follow");
+    let both = query().after(next.clone()).before(next.clone());
+    refused(both.page(3).await, ErrorKind::Misuse);
+    refused(
+        db.query::<Tag>().after(next.clone()).all().await,
+        ErrorKind::Misuse,
+    );
+    refused(
+        db.query::<Tag>().with_total().count().await,
+        ErrorKind::Misuse,
+    );
+    refused(
+        db.query::<Tag>().before(next.clone()).delete().await,
+        ErrorKind::Misuse,
+    );
+    let change = db
+        .query::<Tag>()
+        .after(next)
+        .update(Tag::NAME.set("x"))
+        .await;
+    refused(change, ErrorKind::Misuse);
+    assert_eq!(db.query::<Tag>().count().await?, 8, "nothing was deleted");
     Ok(())
+}
+
+async fn a_page_whose_neighbours_are_gone_finds_the_rest(db: TestDb) -> Result<()> {
+    tags(&db, 9).await?;
+    let query = || db.query::<Tag>().order(Tag::NAME.asc());
+    let first = query().page(3).await?;
+    let second = first.next(&db).await?;
+    let third = second.next(&db).await?;
+    query_of(&db, 0..3).delete().await?;
+    let back = second.previous(&db).await?;
+    assert_eq!(names(&back), numbered(3..6), "the list begins there now");
+    assert!(back.previous.is_none() && back.next.is_some());
+    query_of(&db, 6..9).delete().await?;
+    let behind = second.next(&db).await?;
+    assert!(behind.items.is_empty() && behind.next.is_none());
+    assert_eq!(
+        names(&behind.previous(&db).await?),
+        numbered(3..6),
+        "the list ends there now"
+    );
+    assert!(third.next.is_none());
+    Ok(())
+}
+
+fn query_of(db: &Db, range: std::ops::Range<usize>) -> Query<'_, Tag> {
+    let (order, names) = (db.query::<Tag>(), numbered(range));
+    order.filter(Tag::NAME.in_(names))
 }
 
 /// A plan that is paged.
@@ -375,7 +417,8 @@ tests![
     a_changed_cursor_is_refused,
     totals_come_on_request,
     pages_have_a_size_of_their_own,
-    a_range_between_two_cursors,
+    a_page_has_one_place,
+    a_page_whose_neighbours_are_gone_finds_the_rest,
     a_plan_can_be_paged,
     a_page_works_inside_a_transaction,
 ];

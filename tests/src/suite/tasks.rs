@@ -105,7 +105,7 @@ async fn every_write_can_be_spawned(test: TestDb) -> Result<()> {
     spawned(async move {
         let tx = handle.begin(TxOptions::new()).await?;
         tag(&tx, "in a task").await?;
-        tx.after_commit(async {});
+        tx.after_commit(async {})?;
         tx.commit().await
     })
     .await?;

@@ -298,7 +298,18 @@ async fn a_unique_value_may_stay_where_it_is(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn a_model_of_keys_only_can_be_saved(db: TestDb) -> Result<()> {
+    let author = user(&db, 1).await?;
+    let (post, tag) = (post(&db, &author, "a").await?, tag(&db, "t").await?);
+    let pair = tagged(&db, &post, &tag).await?;
+    assert_eq!(db.save(pair.clone()).await?, pair);
+    db.delete::<PostTag>((post.id, tag.id)).await?;
+    refused(db.save(pair).await, ErrorKind::NotFound);
+    Ok(())
+}
+
 tests![
+    a_model_of_keys_only_can_be_saved,
     update_changes_the_rows_a_filter_takes,
     add_counts_in_the_store,
     adding_to_null_stays_null,

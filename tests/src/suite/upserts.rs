@@ -5,7 +5,7 @@ use larder_core::{ErrorKind, Result};
 
 use crate::fixtures::{new_post, numbered_tag, post, refused, tag, tags, user};
 use crate::harness::{TestDb, tests};
-use crate::schema::{House, NewHouse, NewRoom, Paper, Room};
+use crate::schema::{Account, House, NewAccount, NewHouse, NewRoom, Paper, Room};
 
 fn named(number: usize, name: &str, bio: &str) -> Result<NewUser> {
     Ok(NewUser::without_password(&format!("user{number}@example.com"), name)?.bio(bio))
@@ -262,7 +262,20 @@ async fn what_makes_no_sense_is_refused(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn updated_columns_add_up(db: TestDb) -> Result<()> {
+    db.insert(NewAccount::new("ada", 1)).await?;
+    let mut new = NewAccount::new("ada", 2);
+    new.points = 3;
+    let upsert = db.upsert([new]).on(Account::OWNER);
+    let both = upsert.update(Account::BALANCE).update(Account::POINTS);
+    assert_eq!(both.run().await?, 1);
+    let ada = db.query::<Account>().one().await?;
+    assert_eq!((ada.balance, ada.points, ada.version), (2, 3, 2));
+    Ok(())
+}
+
 tests![
+    updated_columns_add_up,
     update_sets_the_named_columns_only,
     several_columns_can_be_updated,
     ignore_keeps_the_old_row_and_does_not_count_it,

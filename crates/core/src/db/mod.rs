@@ -12,7 +12,7 @@ pub mod write;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
@@ -45,7 +45,7 @@ pub struct Db {
     storage: Arc<dyn Storage>,
     settings: Arc<DbOptions>,
     /// The effects of the transaction this handle works in.
-    effects: Option<Arc<Effects>>,
+    effects: Option<Weak<Effects>>,
 }
 
 impl fmt::Debug for Db {
@@ -189,6 +189,11 @@ impl Db {
         key: E::Key,
     ) -> impl Future<Output = Result<Option<E>>> + Send + '_ {
         self.query::<E>().by_key(key).get()
+    }
+
+    /// [`get`](Self::get) on behalf of another line.
+    pub(crate) async fn get_at<E: Entity>(&self, key: E::Key, site: Site) -> Result<Option<E>> {
+        self.query::<E>().by_key(key).get_at(site).await
     }
 
     /// The row with this key.

@@ -4,11 +4,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Db;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::rows::BoxFuture;
 use crate::storage::{Storage, Transaction, TxOptions};
 
@@ -25,7 +25,7 @@ pub struct Tx {
     db: Db,
     transaction: Arc<dyn Transaction>,
     effects: Arc<Effects>,
-    outer: Option<Arc<Effects>>,
+    outer: Option<Weak<Effects>>,
 }
 
 impl fmt::Debug for Tx {
@@ -42,21 +42,50 @@ impl Deref for Tx {
     }
 }
 
-/// What is to happen once a transaction has committed.
-#[derive(Default)]
-pub(super) struct Effects(Mutex<Vec<BoxFuture<'static, ()>>>);
+/// What is to happen once a transaction has committed; `None` once it has ended.
+pub(super) struct Effects(Mutex<Option<Vec<BoxFuture<'static, ()>>>>);
+
+impl Default for Effects {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
 
 impl Effects {
+    /// Takes the effects; no more are accepted.
     fn take(&self) -> Vec<BoxFuture<'static, ()>> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut effects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        effects.take().unwrap_or_default()
     }
 
-    fn extend(&self, more: Vec<BoxFuture<'static, ()>>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(more);
+    /// Adds effects; false if the transaction has ended.
+    fn extend(&self, more: Vec<BoxFuture<'static, ()>>) -> bool {
+        let mut effects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match effects.as_mut() {
+            Some(effects) => {
+                effects.extend(more);
+                true
+            }
+            None => false,
+        }
     }
+}
+
+/// Runs the effects one after the other in a task of their own, so that none is lost when the
+/// caller goes away or another one panics.
+async fn run(effects: Vec<BoxFuture<'static, ()>>) {
+    if effects.is_empty() {
+        return;
+    }
+    let all = tokio::spawn(async move {
+        for effect in effects {
+            if let Err(error) = tokio::spawn(effect).await {
+                tracing::error!(target: "larder::transaction", %error, "an effect after a commit failed");
+            }
+        }
+    });
+    // It fails only when the runtime shuts down.
+    let _ = all.await;
 }
 
 /// An error type a unit of work may fail with: it says whether running it again can help.
@@ -101,7 +130,7 @@ impl Db {
         let db = Self {
             storage,
             settings: Arc::clone(&self.settings),
-            effects: Some(Arc::clone(&effects)),
+            effects: Some(Arc::downgrade(&effects)),
         };
         Ok(Tx {
             db,
@@ -111,13 +140,37 @@ impl Db {
         })
     }
 
+    /// Runs this once the outermost transaction has committed, and only then: sending a mail,
+    /// invalidating a cache. On a handle outside of transactions it runs at once, in a task of its
+    /// own, so that a function that takes `&Db` need not know. Not run if the process dies in
+    /// between.
+    ///
+    /// The effect must not hold a clone of the [`Tx`]: they would keep each other alive, and the
+    /// transaction open. It has ended by then anyway; use a handle from outside.
+    ///
+    /// # Errors
+    /// `Closed` if the transaction has ended.
+    pub fn after_commit(&self, effect: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let Some(effects) = &self.effects else {
+            tokio::spawn(effect);
+            return Ok(());
+        };
+        match effects.upgrade() {
+            Some(effects) if effects.extend(vec![Box::pin(effect)]) => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Closed,
+                "the transaction has ended: what should follow its commit comes too late",
+            )),
+        }
+    }
+
     /// Runs a unit of work in a transaction: committed if it returns `Ok`, rolled back if it
     /// returns `Err` or its future is dropped, run again from the start, after a short random
     /// pause, if it lost against concurrent work ([`DbOptions::attempts`](super::DbOptions::attempts)).
     ///
     /// Inside use the handle you are given: the outer one would wait for itself. Because the
     /// unit may run several times, leave effects on the outside world to
-    /// [`Tx::after_commit`].
+    /// [`after_commit`](Self::after_commit).
     ///
     /// ```
     /// # use larder_core::{Db, Memory, models::{NewUser, User}};
@@ -190,7 +243,8 @@ impl Db {
 }
 
 impl Tx {
-    /// Makes the work permanent and then runs the effects, in the order they were added.
+    /// Makes the work permanent and then runs the effects, in the order they were added. They run
+    /// to their end even if this future is dropped after the commit.
     ///
     /// # Errors
     /// `Conflict` if it lost against concurrent work, `Unknown` if the answer was lost. No
@@ -199,12 +253,13 @@ impl Tx {
         self.transaction.commit().await?;
         let effects = self.effects.take();
         match &self.outer {
-            Some(outer) => outer.extend(effects),
-            None => {
-                for effect in effects {
-                    effect.await;
+            // An outer transaction that has ended took this one's work with it.
+            Some(outer) => {
+                if let Some(outer) = outer.upgrade() {
+                    outer.extend(effects);
                 }
             }
+            None => run(effects).await,
         }
         Ok(())
     }
@@ -213,12 +268,6 @@ impl Tx {
     pub async fn rollback(self) -> Result<()> {
         self.effects.take();
         self.transaction.rollback().await
-    }
-
-    /// Runs this once the outermost transaction has committed, and only then: sending a mail,
-    /// invalidating a cache. Not run if the process dies in between.
-    pub fn after_commit(&self, effect: impl Future<Output = ()> + Send + 'static) {
-        self.effects.extend(vec![Box::pin(effect)]);
     }
 }
 

@@ -118,7 +118,10 @@ impl Db {
         async move {
             let set = finish_changes::<E>(self, changes?)?;
             if set.is_empty() {
-                return self.find::<E>(key).await;
+                return self
+                    .get_at::<E>(key, site)
+                    .await?
+                    .ok_or_else(not_found::<E>);
             }
             self.update_one(set, key_filter::<E>(key)?, site)
                 .await?
@@ -144,9 +147,15 @@ impl Db {
             if let (Some(at), Some(version)) = (table.version, version) {
                 filter = filter.and(equals(at, version));
             }
+            if set.is_empty() {
+                return self
+                    .get_at::<E>(key, site)
+                    .await?
+                    .ok_or_else(not_found::<E>);
+            }
             match self.update_one(set, filter, site).await? {
                 Some(row) => Ok(row),
-                None if table.version.is_some() && self.get::<E>(key).await?.is_some() => {
+                None if table.version.is_some() && self.get_at::<E>(key, site).await?.is_some() => {
                     Err(stale::<E>())
                 }
                 None => Err(not_found::<E>()),
@@ -247,11 +256,15 @@ impl<'a, I: Insert> Upsert<'a, I> {
         self
     }
 
-    /// Where the key is taken, sets these columns of the old row to the new row's values.
+    /// Where the key is taken, sets these columns of the old row to the new row's values; several
+    /// calls add up.
     /// `updated_at` and the version move too.
     pub fn update(mut self, columns: impl Columns<I::Entity>) -> Self {
         let table = I::Entity::TABLE;
-        let mut taken = Vec::new();
+        let mut taken = match self.action.take() {
+            Some(ConflictAction::Update { columns, .. }) => columns,
+            _ => Vec::new(),
+        };
         columns.push(&mut taken);
         let mut set = Vec::new();
         if let Some(at) = table.updated_at.filter(|at| !taken.contains(at)) {

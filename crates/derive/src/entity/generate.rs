@@ -237,7 +237,6 @@ fn insert(model: &Model) -> TokenStream {
         impl #root::Insert for #ident {
             type Entity = Self;
             const COLUMNS: &'static [usize] = &[#(#all),*];
-            const VERBATIM: bool = true;
 
             fn into_values(self, values: &mut ::std::vec::Vec<#root::Value>) -> #root::Result<()> {
                 values.append(&mut #root::Entity::into_values(self)?);

@@ -1,0 +1,94 @@
+//! What a read may mean: combinations that engines would answer differently, or with an arbitrary
+//! row, are refused before anything is sent.
+
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::select::{Expr, Output, Select};
+
+/// Refuses what engines would answer differently, or with rows picked at random.
+pub(crate) fn select(select: &Select) -> Result<()> {
+    let refuse = |what: &'static str| Err(Error::misuse(what).with_table(select.table.name));
+    if select.distinct {
+        refuse_hidden_order(select)?;
+    }
+    if compares_aggregates(&select.filter) {
+        return refuse("rows are filtered before there are aggregates: compare those in `having`");
+    }
+    let ordered = select.order.iter().map(|by| by.expr);
+    let aggregates = select.aggregates();
+    if !aggregates && !matches!(select.having, Filter::All) {
+        return refuse("only groups can be taken by `having`: filter the rows instead");
+    }
+    if aggregates {
+        let output = match &select.output {
+            Output::Entity => {
+                return refuse(
+                    "a grouped query brings columns and aggregates: end it with `select`",
+                );
+            }
+            Output::Exprs(exprs) => exprs.iter().copied(),
+        };
+        let grouped = |expr| match expr {
+            Expr::Column(at) => select.group_by.contains(&at),
+            Expr::Aggregate(..) => true,
+        };
+        if !compares_only(&select.having, &grouped) {
+            return refuse("`having` can compare only aggregates and what the query groups by");
+        }
+        if !output.chain(ordered).all(grouped) {
+            return refuse(
+                "beside aggregates a query can bring, and order by, only what it groups by",
+            );
+        }
+    } else if ordered
+        .into_iter()
+        .any(|expr| matches!(expr, Expr::Aggregate(..)))
+    {
+        return refuse(
+            "only a query that selects aggregates or groups can be ordered by aggregates",
+        );
+    }
+    Ok(())
+}
+
+/// Whether an aggregate stands in a filter, on related rows too.
+fn compares_aggregates(filter: &Filter) -> bool {
+    match filter {
+        Filter::Compare { left, .. } => matches!(left, Expr::Aggregate(..)),
+        Filter::And(all) | Filter::Or(all) => all.iter().any(compares_aggregates),
+        Filter::Not(inner) => compares_aggregates(inner),
+        Filter::Related(related) => compares_aggregates(&related.filter),
+        _ => false,
+    }
+}
+
+/// Duplicates that differ only in what they are ordered by would have no one place in the order.
+fn refuse_hidden_order(select: &Select) -> Result<()> {
+    let shown = |expr| match &select.output {
+        Output::Entity => true,
+        Output::Exprs(exprs) => exprs.contains(expr),
+    };
+    if select.order.iter().all(|by| shown(&by.expr)) {
+        return Ok(());
+    }
+    Err(
+        Error::misuse("a distinct query can be ordered only by what it selects")
+            .with_table(select.table.name),
+    )
+}
+
+/// Whether everything the filter looks at satisfies the condition.
+fn compares_only(filter: &Filter, allowed: &impl Fn(Expr) -> bool) -> bool {
+    let column = |at: usize| allowed(Expr::Column(at));
+    match filter {
+        Filter::All => true,
+        Filter::Compare { left, .. } => allowed(*left),
+        Filter::CompareColumns { left, right, .. } => column(*left) && column(*right),
+        Filter::In { column: at, .. }
+        | Filter::IsNull { column: at }
+        | Filter::Text { column: at, .. } => column(*at),
+        Filter::And(all) | Filter::Or(all) => all.iter().all(|one| compares_only(one, allowed)),
+        Filter::Not(inner) => compares_only(inner, allowed),
+        Filter::Related(related) => column(related.from),
+    }
+}
