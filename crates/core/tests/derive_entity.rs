@@ -1,6 +1,6 @@
 //! What `#[derive(Entity)]`, `#[derive(Insert)]` and `#[derive(Patch)]` write.
 
-use larder_core::models::{Comment, NewPost, Post, PostPatch, PostStatus, PostTag, User};
+use larder_core::models::{Comment, Post, PostPatch, PostStatus, PostTag, User};
 use larder_core::rows::OwnedRow;
 use larder_core::{
     Changes, DefaultValue, Entity, Id, Insert, Kind, OnDelete, Patch, Result, Table, Timestamp,
