@@ -535,6 +535,7 @@ async fn json_comes_back_as_the_same_document(db: TestDb) -> Result<()> {
         json!(u64::MAX),
         json!(i64::MIN),
         json!(0.1),
+        json!(31.245_270_191_439_438), // a parser that is quick and inexact gets this one wrong
         json!({"": "", "'; drop table x": "\u{1}\u{2028}\"\\/", "é": ["🦀"]}),
         deep,
     ];
