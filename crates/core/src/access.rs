@@ -151,3 +151,25 @@ fn indexes(table: &Table) -> impl Iterator<Item = &'static [usize]> {
         .unique_keys()
         .chain(table.indexes.iter().map(|index| index.columns))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::fixture::USERS;
+    use crate::value::Value;
+
+    #[test]
+    fn no_limit_is_too_large() {
+        let mut select = Select::new(&USERS);
+        select.offset = u64::MAX;
+        select.limit = Some(u64::MAX);
+        let rows = Some(u64::MAX);
+        assert_eq!(select.access(), Access::Range { rows });
+        select.link = Some(Link {
+            path: LinkPath::Column(0),
+            parents: vec![Value::Int(1), Value::Int(2)],
+            limit: Some(u64::MAX),
+        });
+        assert_eq!(select.access(), Access::Range { rows });
+    }
+}

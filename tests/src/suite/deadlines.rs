@@ -155,6 +155,17 @@ async fn a_stream_that_nobody_reads_times_out(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn a_timeout_beyond_the_clock_is_none(db: TestDb) -> Result<()> {
+    let patient = db.with_timeout(Duration::MAX);
+    let row = tag(&patient, "kept").await?;
+    let tx = patient.begin(TxOptions::new()).await?;
+    tx.update::<Tag>(row.id, Tag::NAME.set("changed")).await?;
+    tx.commit().await?;
+    let query = patient.query::<Tag>().timeout(Duration::MAX);
+    assert_eq!(query.one().await?.name, "changed");
+    Ok(())
+}
+
 tests![
     a_write_that_waits_for_a_lock_times_out,
     a_transaction_that_waits_for_a_lock_times_out,
@@ -162,4 +173,5 @@ tests![
     a_waiting_write_that_is_dropped_is_not_applied,
     a_read_past_its_deadline_leaves_the_store_usable,
     a_stream_that_nobody_reads_times_out,
+    a_timeout_beyond_the_clock_is_none,
 ];

@@ -73,11 +73,16 @@ impl Db {
         let timeout = self.settings.timeout;
         let mut write = Write::new(op);
         write.returning = returning;
-        write.deadline = Some(Instant::now() + timeout);
+        write.deadline = Instant::now().checked_add(timeout);
         let statement = Statement::begin(self, "write", write.table().name, site, |values| {
             vec![describe::write(&write, values)]
         });
-        let answer = within(timeout + GRACE, self.storage.write(write, rows), late_write).await;
+        let answer = within(
+            timeout.saturating_add(GRACE),
+            self.storage.write(write, rows),
+            late_write,
+        )
+        .await;
         let written = answer.as_ref().ok().map(|(written, _)| written.rows);
         statement.end(&self.settings, answer.as_ref().err(), written);
         answer
@@ -85,9 +90,9 @@ impl Db {
 
     /// Transaction options with this handle's deadline, unless they have their own.
     pub(crate) fn tx_options(&self, mut options: TxOptions) -> TxOptions {
-        options
-            .deadline
-            .get_or_insert_with(|| Instant::now() + self.settings.timeout);
+        // A timeout that no clock can reach is none.
+        let own = || Instant::now().checked_add(self.settings.timeout);
+        options.deadline = options.deadline.or_else(own);
         options
     }
 }
