@@ -160,11 +160,17 @@ impl Random<'_> {
                 return row[key].clone();
             }
         }
-        if self.is_unique(at) && rng.u8(..10) < 7 {
+        let value = if self.is_unique(at) && rng.u8(..10) < 7 {
             values::fresh(rng, column.kind)
         } else {
             values::value(rng, column.kind)
+        };
+        // After the largest key comes none. A full table ends SQLite's transaction as a full disk
+        // does, but not the memory store's.
+        if self.table.auto_key && self.table.key == [at] && value == Value::Int(i64::MAX) {
+            return Value::Int(1);
         }
+        value
     }
 
     /// Rows of the table, few of them.
