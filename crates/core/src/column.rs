@@ -13,7 +13,7 @@ use crate::filter::{Comparison, Filter, Predicate, Related, TextMatch};
 use crate::schema::{ColumnDef, Index, Table};
 use crate::select::{Aggregate, Expr, Nulls, Order, Selection};
 use crate::types::{ColumnType, Numeric};
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 /// A column of entity `E` that holds a `T`.
 pub struct Column<E, T> {
@@ -108,8 +108,19 @@ impl<T: ColumnType + Clone> Operand<Option<T>> for &T {
     }
 }
 
+/// Fails the build for columns whose values have no order and no equality.
+pub(crate) const fn comparable<T: ColumnType>() {
+    assert!(
+        !matches!(T::KIND, Kind::Json),
+        "a JSON column is stored and returned, not compared, ordered or grouped by"
+    );
+}
+
+/// Comparing, ordering and grouping by a [`Json`](crate::Json) column does not compile; whether
+/// it holds a value can be asked.
 impl<E: Entity, T: ColumnType> Column<E, T> {
     fn compare(self, op: Comparison, value: impl Operand<T>) -> Predicate<E> {
+        const { comparable::<T>() };
         Predicate::from_result(value.operand().map_err(|e| self.blame(e)).map(|value| {
             Filter::Compare {
                 left: Expr::Column(self.index),
@@ -135,6 +146,7 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     }
 
     fn null_aware(self, op: Comparison, value: impl Operand<T>) -> Predicate<E> {
+        const { comparable::<T>() };
         Predicate::from_result(value.operand().map_err(|e| self.blame(e)).map(|value| {
             match (value.is_null(), op) {
                 (true, Comparison::Eq) => Filter::IsNull { column: self.index },
@@ -175,6 +187,7 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
 
     /// One of the values: any number of them, one statement shape. An empty list matches nothing.
     pub fn in_<V: Operand<T>>(self, values: impl IntoIterator<Item = V>) -> Predicate<E> {
+        const { comparable::<T>() };
         let values: Result<Vec<Value>> = values
             .into_iter()
             .map(|value| value.operand().map_err(|e| self.blame(e)))
@@ -203,6 +216,7 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     }
 
     fn compare_column(self, op: Comparison, other: Column<E, T>) -> Predicate<E> {
+        const { comparable::<T>() };
         Predicate::from(Filter::CompareColumns {
             left: self.index,
             op,
@@ -212,11 +226,13 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
 
     /// Ascending; NULLs last.
     pub fn asc(self) -> Order<E> {
+        const { comparable::<T>() };
         Order::new(Expr::Column(self.index), false, Nulls::Last)
     }
 
     /// Descending; NULLs first, so that the order is the exact reverse of [`asc`](Self::asc).
     pub fn desc(self) -> Order<E> {
+        const { comparable::<T>() };
         Order::new(Expr::Column(self.index), true, Nulls::First)
     }
 
@@ -227,16 +243,19 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
 
     /// The number of different values, NULL not counted.
     pub fn count_distinct(self) -> Selection<E, u64> {
+        const { comparable::<T>() };
         Selection::aggregate(Aggregate::CountDistinct, Some(self.index))
     }
 
     /// The smallest value; `None` without any.
     pub fn min(self) -> Selection<E, Option<T::Base>> {
+        const { comparable::<T>() };
         Selection::aggregate(Aggregate::Min, Some(self.index))
     }
 
     /// The largest value; `None` without any.
     pub fn max(self) -> Selection<E, Option<T::Base>> {
+        const { comparable::<T>() };
         Selection::aggregate(Aggregate::Max, Some(self.index))
     }
 

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::check;
-use crate::column::{Change, Column};
+use crate::column::{Change, Column, comparable};
 use crate::db::{Db, Site};
 use crate::entity::{Changes, Entity, Key, Patch, check_value};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +17,7 @@ use crate::project::{Project, Projected};
 use crate::rows::{Flow, Row, Rows, Sink, get};
 use crate::select::{Aggregate, Expr, Nulls, Order, OrderBy, Output, Select};
 use crate::stream::RowStream;
+use crate::types::ColumnType;
 use crate::write::{DeleteWhere, UpdateWhere, WriteOp};
 
 /// A query of `E`: narrow it, then end it with a method that runs it.
@@ -429,17 +430,18 @@ pub trait Columns<E> {
     fn push(&self, columns: &mut Vec<usize>);
 }
 
-impl<E: Entity, T> Columns<E> for Column<E, T> {
+impl<E: Entity, T: ColumnType> Columns<E> for Column<E, T> {
     fn push(&self, columns: &mut Vec<usize>) {
+        const { comparable::<T>() };
         columns.push(self.index());
     }
 }
 
 macro_rules! tuples_of_columns {
     ($(($($name:ident $at:tt),+)),+) => {$(
-        impl<E: Entity, $($name),+> Columns<E> for ($(Column<E, $name>,)+) {
+        impl<E: Entity, $($name: ColumnType),+> Columns<E> for ($(Column<E, $name>,)+) {
             fn push(&self, columns: &mut Vec<usize>) {
-                $(columns.push(self.$at.index());)+
+                $(Columns::push(&self.$at, columns);)+
             }
         }
     )+};

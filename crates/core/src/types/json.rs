@@ -18,6 +18,30 @@ use crate::value::{Kind, Value, ValueRef};
 /// A float comes back to the last bit. Refused with `Invalid` is what JSON would lose: an
 /// infinite float or NaN, at any depth, and a document nested deeper than 127 levels. So is a
 /// text with a NUL character, like any text.
+///
+/// ```
+/// # use larder_core::{Entity, Id, Json};
+/// #[derive(Entity)]
+/// #[entity(table = "notes")]
+/// struct Note {
+///     #[key(auto)]
+///     id: Id<Note>,
+///     words: Option<Json<Vec<String>>>,
+/// }
+/// let _ = Note::WORDS.is_null();
+/// ```
+///
+/// ```compile_fail
+/// # use larder_core::{Entity, Id, Json};
+/// # #[derive(Entity)]
+/// # #[entity(table = "notes")]
+/// # struct Note {
+/// #     #[key(auto)]
+/// #     id: Id<Note>,
+/// #     words: Option<Json<Vec<String>>>,
+/// # }
+/// let _ = Note::WORDS.asc(); // in which order?
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json<T>(pub T);
