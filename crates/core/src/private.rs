@@ -9,6 +9,7 @@ pub use crate::load::{Load, Loader, Relation, links, own_key};
 pub use crate::rows::{BoxFuture, Row, get};
 pub use crate::schema::{
     ColumnDef, DefaultValue, Index, OnDelete, Reference, Table, assert_insert_covers,
+    assert_set_once,
 };
 pub use crate::types::ColumnType;
 pub use crate::value::{Kind, Value, ValueRef};

@@ -153,6 +153,19 @@ pub const fn assert_insert_covers(table: &'static Table, columns: &[usize]) {
     }
 }
 
+/// Fails the build when the column at this place of a struct's stands there before already.
+///
+/// Called by `#[derive(Insert)]` and `#[derive(Patch)]` in a constant.
+#[doc(hidden)]
+#[track_caller]
+pub const fn assert_set_once(columns: &[usize], at: usize) {
+    let (before, rest) = columns.split_at(at);
+    assert!(
+        !contains(before, rest[0]),
+        "another field of this struct sets the same column: remove one of them"
+    );
+}
+
 const fn contains(columns: &[usize], at: usize) -> bool {
     let mut i = 0;
     while i < columns.len() {

@@ -170,6 +170,26 @@ impl Target {
     }
 }
 
+/// A check that no two fields set the same column, reported at the second one.
+pub(crate) fn set_once(
+    root: &TokenStream,
+    fields: &[Ident],
+    columns: &[TokenStream],
+) -> TokenStream {
+    let checks = fields
+        .iter()
+        .enumerate()
+        .skip(1)
+        .map(|(at, field)| located(field, quote!(#root::assert_set_once(columns, #at))));
+    quote! {
+        #[automatically_derived]
+        const _: () = {
+            let columns: &[usize] = &[#(#columns.index()),*];
+            #(#checks;)*
+        };
+    }
+}
+
 struct TargetArgs {
     model: Path,
     krate: Option<Path>,

@@ -33,7 +33,7 @@ impl Attributes {
 pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     let mut errors = Errors::default();
     let target = errors.keep(Target::of(&input, "insert", "Insert"));
-    let mut columns = Vec::new();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
     let mut encodes = Vec::new();
     for field in named_fields(&input, "Insert")? {
         let mut attributes = Attributes::default();
@@ -54,6 +54,7 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
         let encode = located(&field.ty, quote!(#root::encode::<#model, _>));
         encodes.push(quote!(#encode(#column, #value, values)?;));
         columns.push(column);
+        fields.push(own.clone());
     }
     errors.finish()?;
     let Some(Target { model, root }) = target else {
@@ -67,6 +68,7 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
             <#ident as #root::Insert>::COLUMNS,
         )),
     );
+    let once = attr::set_once(&root, &fields, &columns);
     Ok(quote! {
         #[automatically_derived]
         impl #root::Insert for #ident {
@@ -81,5 +83,7 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
 
         #[automatically_derived]
         const _: () = #covers;
+
+        #once
     })
 }

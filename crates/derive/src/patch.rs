@@ -11,6 +11,7 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
     let mut errors = Errors::default();
     let target = errors.keep(Target::of(&input, "patch", "Patch"));
     let mut changes = Vec::new();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for field in named_fields(&input, "Patch")? {
         let mut column: Option<Path> = None;
         for attribute in named(&field.attrs, "patch") {
@@ -35,12 +36,15 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
         let patch = located(&field.ty, quote!(#root::Column::<#model, _>::patch));
         let value = located(&field.ty, quote!(self.#own));
         changes.push(quote!(#patch(#column, #value, changes)?;));
+        columns.push(column);
+        fields.push(own.clone());
     }
     errors.finish()?;
     let Some(Target { model, root }) = target else {
         return Ok(TokenStream::new());
     };
     let ident = &input.ident;
+    let once = attr::set_once(&root, &fields, &columns);
     Ok(quote! {
         #[automatically_derived]
         impl #root::Patch for #ident {
@@ -51,6 +55,8 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
                 ::core::result::Result::Ok(())
             }
         }
+
+        #once
     })
 }
 
