@@ -8,16 +8,24 @@ use crate::filter::{Comparison, Filter, TextMatch};
 use crate::schema::Table;
 use crate::select::{Expr, LinkPath, Nulls, OrderBy, Output, Select};
 use crate::value::{Value, ValueRef};
-use crate::write::{ConflictAction, Write, WriteOp};
+use crate::write::{ConflictAction, InsertRows, Write, WriteOp};
 
 /// Whether values appear in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Values {
     /// As `?`, so that equal shapes read the same.
     Hidden,
-    /// As they are; may hold personal data.
+    /// As they are, but only the first of many and the beginning of long ones, for events; may
+    /// hold personal data.
+    Some,
+    /// As they are, every one.
     Shown,
 }
+
+/// The most values of a list that [`Values::Some`] shows.
+const VALUES_MAX: usize = 20;
+/// The most characters of a text that [`Values::Some`] shows, or bytes.
+const CHARS_MAX: usize = 100;
 
 /// The read in words.
 pub(crate) fn select(select: &Select, values: Values) -> String {
@@ -37,6 +45,87 @@ pub(crate) fn write(write: &Write, values: Values) -> String {
     };
     text.write(write);
     text.out
+}
+
+/// The commonest calls in a few words on the stack: what they asked is moved into the store, and
+/// their text is wanted only if they turn out slow.
+#[derive(Clone, Copy)]
+pub(crate) enum Brief {
+    /// A read of whole rows by one value of a column.
+    Point {
+        table: &'static Table,
+        column: usize,
+    },
+    /// An insert.
+    Insert {
+        table: &'static Table,
+        several: bool,
+        conflict: Option<&'static str>,
+    },
+}
+
+impl Brief {
+    /// The read in brief, if it is one of the commonest.
+    pub(crate) fn of_select(select: &Select) -> Option<Self> {
+        let plain = matches!(select.output, Output::Entity)
+            && select.link.is_none()
+            && select.order.is_empty()
+            && select.group_by.is_empty()
+            && matches!(select.having, Filter::All)
+            && !select.distinct
+            && select.limit.is_none()
+            && select.offset == 0;
+        match select.filter {
+            Filter::Compare {
+                left: Expr::Column(column),
+                op: Comparison::Eq,
+                ..
+            } if plain => Some(Self::Point {
+                table: select.table,
+                column,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The write in brief, if it is one of the commonest.
+    pub(crate) fn of_write(write: &Write) -> Option<Self> {
+        match &write.op {
+            WriteOp::Insert(insert) => Some(Self::of_insert(insert)),
+            _ => None,
+        }
+    }
+
+    fn of_insert(insert: &InsertRows) -> Self {
+        let action = insert.on_conflict.as_ref().map(|conflict| &conflict.action);
+        Self::Insert {
+            table: insert.table,
+            several: insert.rows().len() != 1,
+            conflict: action.map(|action| match action {
+                ConflictAction::Ignore => " or ignore",
+                ConflictAction::Update { .. } => " or update",
+            }),
+        }
+    }
+
+    /// The call in words.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Point { table, column } => {
+                let column = table.columns[column].name;
+                format!("select {} where {column} = ?", table.name)
+            }
+            Self::Insert {
+                table,
+                several,
+                conflict,
+            } => {
+                let rows = if several { "rows" } else { "row" };
+                let conflict = conflict.unwrap_or_default();
+                format!("insert {rows} into {}{conflict}", table.name)
+            }
+        }
+    }
 }
 
 struct Text {
@@ -99,17 +188,8 @@ impl Text {
     fn write(&mut self, write: &Write) {
         match &write.op {
             WriteOp::Insert(insert) => {
-                let rows = if insert.rows().len() == 1 {
-                    "row"
-                } else {
-                    "rows"
-                };
-                let _ = write!(self.out, "insert {rows} into {}", insert.table.name);
-                match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
-                    Some(ConflictAction::Ignore) => self.push(" or ignore"),
-                    Some(ConflictAction::Update { .. }) => self.push(" or update"),
-                    None => {}
-                }
+                self.push(&Brief::of_insert(insert).text());
+                self.rows(insert.table, &insert.columns, insert.rows());
             }
             WriteOp::Update(update) => {
                 let _ = write!(self.out, "update {} set ", update.table.name);
@@ -120,11 +200,40 @@ impl Text {
             }
             WriteOp::UpdateRows(update) => {
                 let _ = write!(self.out, "update rows of {} by key", update.table.name);
+                self.rows(update.table, &update.columns, update.rows());
             }
             WriteOp::Delete(delete) => {
                 let _ = write!(self.out, "delete from {}", delete.table.name);
                 self.where_clause(" where ", delete.table, &delete.filter);
             }
+        }
+    }
+
+    /// The first rows of a write, as far as values are shown at all.
+    fn rows<'v>(
+        &mut self,
+        table: &Table,
+        columns: &[usize],
+        rows: impl ExactSizeIterator<Item = &'v [Value]>,
+    ) {
+        if self.values == Values::Hidden {
+            return;
+        }
+        self.push(" (");
+        self.list(columns, |text, &at| text.push(table.columns[at].name));
+        self.push(") values ");
+        let shown = match self.values {
+            Values::Some => (VALUES_MAX / columns.len().max(1)).max(1),
+            _ => usize::MAX,
+        };
+        let more = rows.len().saturating_sub(shown);
+        for (at, row) in rows.take(shown).enumerate() {
+            self.push(if at > 0 { ", (" } else { "(" });
+            self.list(row, Self::value);
+            self.push(")");
+        }
+        if more > 0 {
+            let _ = write!(self.out, " and {more} more");
         }
     }
 
@@ -168,6 +277,7 @@ impl Text {
                 self.push(" in (");
                 match self.values {
                     Values::Hidden => self.push("?"),
+                    Values::Some => self.some(values),
                     Values::Shown => self.list(values, Self::value),
                 }
                 self.push(")");
@@ -192,7 +302,7 @@ impl Text {
                 if *fold {
                     self.push("(any case) ");
                 }
-                self.shown(|out| write!(out, "{pattern:?}"));
+                self.text(pattern);
             }
             Filter::And(all) => self.joined(table, all, " and "),
             Filter::Or(any) => self.joined(table, any, " or "),
@@ -248,20 +358,39 @@ impl Text {
         }
     }
 
-    fn value(&mut self, value: &Value) {
-        self.shown(|out| match value.as_ref() {
-            ValueRef::Null => out.write_str("null"),
-            other => write!(out, "{other:?}"),
-        });
+    /// The first of many values.
+    fn some(&mut self, values: &[Value]) {
+        let (first, rest) = values.split_at(values.len().min(VALUES_MAX));
+        self.list(first, Self::value);
+        if !rest.is_empty() {
+            let _ = write!(self.out, " and {} more", rest.len());
+        }
     }
 
-    fn shown(&mut self, show: impl FnOnce(&mut String) -> std::fmt::Result) {
-        match self.values {
-            Values::Hidden => self.push("?"),
-            Values::Shown => {
-                let _ = show(&mut self.out);
+    fn value(&mut self, value: &Value) {
+        match (self.values, value.as_ref()) {
+            (Values::Hidden, _) => self.push("?"),
+            (_, ValueRef::Null) => self.push("null"),
+            (Values::Some, ValueRef::Text(text) | ValueRef::Json(text)) => self.text(text),
+            (Values::Some, ValueRef::Bytes(bytes)) if bytes.len() > CHARS_MAX => {
+                let _ = write!(self.out, "{:?}..", &bytes[..CHARS_MAX]);
+            }
+            (_, other) => {
+                let _ = write!(self.out, "{other:?}");
             }
         }
+    }
+
+    fn text(&mut self, text: &str) {
+        let cut = match self.values {
+            Values::Hidden => return self.push("?"),
+            Values::Some => text.char_indices().nth(CHARS_MAX).map(|(at, _)| at),
+            Values::Shown => None,
+        };
+        let _ = match cut {
+            Some(at) => write!(self.out, "{:?}..", &text[..at]),
+            None => write!(self.out, "{text:?}"),
+        };
     }
 
     fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {

@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
@@ -91,6 +92,8 @@ impl Row for Shifted<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Loader<'a> {
     pub(crate) db: &'a Db,
+    /// The query's own deadline.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) site: &'static Location<'static>,
 }
 
@@ -324,11 +327,8 @@ impl<'a> Batch<'a> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let answers = self
-            .loader
-            .db
-            .read_all(self.queries, self.loader.site)
-            .await?;
+        let Loader { db, timeout, site } = self.loader;
+        let answers = db.read_all(timeout, self.queries, site).await?;
         Ok(Loaded {
             loader: self.loader,
             answers: answers.into_iter().map(Some).collect(),

@@ -46,7 +46,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// How often the code waited for the store. Statements sent together count once.
+    fn add(&mut self, shapes: &[String], site: &'static Location<'static>) {
+        self.round_trips += 1;
+        for shape in shapes {
+            if self.statements.len() < STATEMENTS_MAX {
+                let shape = shape.clone();
+                self.statements.push(Seen { shape, site });
+            } else {
+                self.uncounted += 1;
+            }
+        }
+    }
+
+    /// How often the code waited for the store. Statements sent together count once; the
+    /// beginning, the commit and the rollback of a transaction count, but are no statements.
     pub fn round_trips(&self) -> usize {
         self.round_trips
     }
@@ -133,17 +146,24 @@ impl fmt::Display for Report {
 
 /// What an observer has seen so far.
 #[derive(Debug, Default)]
-pub(crate) struct Log(Mutex<Report>);
+struct Log {
+    report: Mutex<Report>,
+    /// The observer around this one, which sees the same.
+    outer: Option<Arc<Log>>,
+}
 
 impl Log {
     fn with<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Runs the future with an observer.
 pub(crate) async fn scope<F: Future>(future: F) -> (F::Output, Report) {
-    let log = Arc::new(Log::default());
+    let log = Arc::new(Log {
+        report: Mutex::default(),
+        outer: OBSERVER.try_with(Arc::clone).ok(),
+    });
     let output = OBSERVER.scope(Arc::clone(&log), future).await;
     let report = log.with(|report| report.clone());
     (output, report)
@@ -154,18 +174,14 @@ pub(crate) fn is_active() -> bool {
     OBSERVER.try_with(|_| ()).is_ok()
 }
 
-/// Tells the observer of the current task, if any, of one round trip with these shapes.
+/// Tells the observers of the current task, if any, of one round trip with these shapes; none for
+/// a round trip that is no statement.
 pub(crate) fn record(shapes: Vec<String>, site: &'static Location<'static>) {
     let _ = OBSERVER.try_with(|log| {
-        log.with(|report| {
-            report.round_trips += 1;
-            for shape in shapes {
-                if report.statements.len() < STATEMENTS_MAX {
-                    report.statements.push(Seen { shape, site });
-                } else {
-                    report.uncounted += 1;
-                }
-            }
-        });
+        let mut next = Some(log);
+        while let Some(log) = next {
+            log.with(|report| report.add(&shapes, site));
+            next = log.outer.as_ref();
+        }
     });
 }

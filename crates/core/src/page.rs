@@ -243,7 +243,7 @@ impl PageQuery {
             None
         };
         let rows = rows.into_iter().map(|(_, row)| row).collect();
-        let items = L::finish(Loader { db, site }, rows).await?;
+        let items = L::finish(self.loader(db, site), rows).await?;
         Ok(Page {
             items,
             next,
@@ -299,11 +299,16 @@ impl PageQuery {
             .collect()
     }
 
-    async fn read(&self, db: &Db, select: Select, rows: Rows, site: Site) -> Result<Rows> {
-        match self.timeout {
-            Some(timeout) => db.read_within(timeout, select, rows, site).await,
-            None => db.read(select, rows, site).await,
+    fn loader<'a>(&self, db: &'a Db, site: Site) -> Loader<'a> {
+        Loader {
+            db,
+            timeout: self.timeout,
+            site,
         }
+    }
+
+    async fn read(&self, db: &Db, select: Select, rows: Rows, site: Site) -> Result<Rows> {
+        db.read(self.timeout, select, rows, site).await
     }
 
     async fn count(&self, db: &Db, site: Site) -> Result<u64> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::check;
 use crate::column::{Change, Column, comparable};
-use crate::db::{Db, Site};
+use crate::db::{Control, Db, Site};
 use crate::entity::{Changes, Entity, Key, Patch, check_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Comparison, Filter, Predicate};
@@ -115,7 +115,8 @@ impl<'a, E: Entity> Query<'a, E> {
         self
     }
 
-    /// The deadline of this query instead of the handle's.
+    /// The deadline of this query instead of the handle's: of each of its statements, where it
+    /// takes several (relations, totals), and of a stream's every wait.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -185,10 +186,7 @@ impl<'a, E: Entity> Query<'a, E> {
 
     pub(crate) async fn run(self, rows: Rows, site: Site) -> Result<Rows> {
         let (db, select, timeout) = self.checked()?;
-        match timeout {
-            Some(timeout) => db.read_within(timeout, select, rows, site).await,
-            None => db.read(select, rows, site).await,
-        }
+        db.read(timeout, select, rows, site).await
     }
 
     /// All rows.
@@ -243,7 +241,11 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn load<L: Load<Entity = E>>(self) -> impl Future<Output = Result<Vec<L>>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let loader = Loader { db: self.db, site };
+            let loader = Loader {
+                db: self.db,
+                timeout: self.timeout,
+                site,
+            };
             let mut query = self;
             query.select.output = Output::Exprs(columns_of::<L>());
             let rows = query
@@ -331,9 +333,15 @@ impl<'a, E: Entity> Query<'a, E> {
     }
 
     /// How the store would execute the query, in its own words.
-    pub async fn explain(self) -> Result<String> {
-        let (db, select, _) = self.checked()?;
-        db.storage().explain(select).await
+    #[track_caller]
+    pub fn explain(self) -> impl Future<Output = Result<String>> + Send + 'a {
+        let site = Location::caller();
+        async move {
+            let (db, select, timeout) = self.checked()?;
+            let explain = db.storage().explain(select);
+            db.control_within(db.limit(timeout), Control::Explain, site, explain)
+                .await
+        }
     }
 
     /// Changes every row the query takes, by a patch or by [`Change`]s
@@ -350,7 +358,7 @@ impl<'a, E: Entity> Query<'a, E> {
         let changes = changes.into_changes();
         async move {
             let set = finish_changes::<E>(self.db, changes?)?;
-            let (db, select, _) = self.only_filter("update")?.checked()?;
+            let (db, select, timeout) = self.only_filter("update")?.checked()?;
             if set.is_empty() {
                 return Ok(0);
             }
@@ -359,7 +367,8 @@ impl<'a, E: Entity> Query<'a, E> {
                 set,
                 filter: select.filter,
             });
-            Ok(db.write(op, None, Rows::discard(), site).await?.0.rows)
+            let written = db.write_within(timeout, op, None, Rows::discard(), site);
+            Ok(written.await?.0.rows)
         }
     }
 
@@ -372,12 +381,13 @@ impl<'a, E: Entity> Query<'a, E> {
     pub fn delete(self) -> impl Future<Output = Result<u64>> + Send + 'a {
         let site = Location::caller();
         async move {
-            let (db, select, _) = self.only_filter("delete")?.checked()?;
+            let (db, select, timeout) = self.only_filter("delete")?.checked()?;
             let op = WriteOp::Delete(DeleteWhere {
                 table: E::TABLE,
                 filter: select.filter,
             });
-            Ok(db.write(op, None, Rows::discard(), site).await?.0.rows)
+            let written = db.write_within(timeout, op, None, Rows::discard(), site);
+            Ok(written.await?.0.rows)
         }
     }
 

@@ -8,6 +8,7 @@ use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::types::ColumnType;
@@ -81,7 +82,11 @@ pub trait Sink: Any + Send {
 }
 
 /// The receiving end of a read, owned by the engine while it runs.
-pub struct Rows(Box<dyn Sink>);
+pub struct Rows {
+    sink: Box<dyn Sink>,
+    count: u64,
+    waited: Duration,
+}
 
 impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,7 +97,11 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// Rows into this sink.
     pub fn new(sink: impl Sink) -> Self {
-        Self(Box::new(sink))
+        Self {
+            sink: Box::new(sink),
+            count: 0,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Rows that nobody wants.
@@ -114,22 +123,39 @@ impl Rows {
     /// What the sink could not read; the engine stops and returns it.
     #[inline]
     pub fn row(&mut self, row: &dyn Row) -> Result<Flow> {
-        self.0.row(row)
+        self.count += 1;
+        self.sink.row(row)
     }
 
     /// See [`Sink::restart`].
     pub fn restart(&mut self) -> bool {
-        self.0.restart()
+        self.count = 0;
+        self.sink.restart()
     }
 
     /// See [`Sink::flush`]. An engine on a thread of its own blocks on it.
     pub fn flush(&mut self) -> BoxFuture<'_, Flow> {
-        self.0.flush()
+        Box::pin(async {
+            let started = Instant::now();
+            let flow = self.sink.flush().await;
+            self.waited += started.elapsed();
+            flow
+        })
+    }
+
+    /// How many rows the sink was shown, from the last start on.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How long [`flush`](Self::flush) has waited in all: the receiver's time, not the store's.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// See [`Sink::may_wait`].
     pub fn may_wait(&self) -> bool {
-        self.0.may_wait()
+        self.sink.may_wait()
     }
 
     /// The sink back.
@@ -137,7 +163,7 @@ impl Rows {
     /// # Errors
     /// `Misuse` if the engine returned other rows than it was given.
     pub fn into_sink<S: Sink>(self) -> Result<Box<S>> {
-        let any: Box<dyn Any> = self.0;
+        let any: Box<dyn Any> = self.sink;
         any.downcast()
             .map_err(|_| Error::misuse("the store returned rows it was not given"))
     }

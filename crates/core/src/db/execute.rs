@@ -5,60 +5,81 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::{Db, DbOptions, Site};
-use crate::describe::{self, Values};
+use super::event::Event;
+use super::{Db, Site};
+use crate::describe;
 use crate::error::{Error, ErrorKind, Result};
-use crate::observe;
-use crate::rows::Rows;
+use crate::rows::{BoxFuture, Rows};
 use crate::select::{Output, Select};
-use crate::storage::TxOptions;
+use crate::storage::{Transaction, TxOptions};
 use crate::write::{Write, WriteOp, Written};
 
-/// How much longer than its deadline a write may take before the layer stops waiting for the
-/// store, which should have answered by itself.
+/// How much longer than its deadline a call may take before the layer stops waiting for a store
+/// that knows the deadline and should have answered by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Db {
-    /// Runs one read.
-    pub(crate) async fn read(&self, select: Select, rows: Rows, site: Site) -> Result<Rows> {
-        let timeout = self.settings.timeout;
-        self.read_within(timeout, select, rows, site).await
+    /// How long a call may take: this, or what the handle says.
+    pub(crate) fn limit(&self, own: Option<Duration>) -> Duration {
+        own.unwrap_or(self.settings.timeout)
     }
 
-    /// Runs one read with a deadline of its own.
-    pub(crate) async fn read_within(
+    /// Runs one read, with a deadline of its own or the handle's.
+    pub(crate) async fn read(
         &self,
-        timeout: Duration,
+        timeout: Option<Duration>,
         select: Select,
         rows: Rows,
         site: Site,
     ) -> Result<Rows> {
-        let statement = Statement::begin(self, "read", select.table.name, site, |values| {
-            vec![describe::select(&select, values)]
-        });
-        let answer = within(timeout, self.storage.read(select, rows), late_read).await;
-        statement.end(&self.settings, answer.as_ref().err(), None);
+        let event = Event::read(self, &select, site);
+        let read = self.storage.read(select, rows);
+        let answer = within(self.limit(timeout), read, late_read).await;
+        event.end(answer.as_ref().map(|rows| Some(rows.count())));
+        answer
+    }
+
+    /// Runs one read whose rows are taken while it goes on. `paced` puts it under a deadline.
+    pub(crate) async fn read_paced<'a, F>(
+        &'a self,
+        select: Select,
+        rows: Rows,
+        site: Site,
+        paced: impl FnOnce(BoxFuture<'a, Result<Rows>>) -> F,
+    ) -> Result<Rows>
+    where
+        F: Future<Output = Result<Rows>>,
+    {
+        let mut event = Event::read(self, &select, site);
+        event.paced();
+        let answer = paced(self.storage.read(select, rows)).await;
+        if let Ok(rows) = &answer {
+            event.waited(rows.waited());
+        }
+        event.end(answer.as_ref().map(|rows| Some(rows.count())));
         answer
     }
 
     /// Runs independent reads together.
     pub(crate) async fn read_all(
         &self,
+        timeout: Option<Duration>,
         queries: Vec<(Select, Rows)>,
         site: Site,
     ) -> Result<Vec<Rows>> {
         let Some((first, _)) = queries.first() else {
             return Ok(Vec::new());
         };
-        let statement = Statement::begin(self, "read", first.table.name, site, |values| {
-            queries
-                .iter()
-                .map(|(select, _)| describe::select(select, values))
+        let event = Event::reads(self, first.table.name, site, |values| {
+            let selects = queries.iter().map(|(select, _)| select);
+            selects
+                .map(|select| describe::select(select, values))
                 .collect()
         });
         let reads = self.storage.read_all(queries);
-        let answer = within(self.settings.timeout, reads, late_read).await;
-        statement.end(&self.settings, answer.as_ref().err(), None);
+        let answer = within(self.limit(timeout), reads, late_read).await;
+        let count = |all: &Vec<Rows>| Some(all.iter().map(Rows::count).sum());
+        event.end(answer.as_ref().map(count));
         answer
     }
 
@@ -70,102 +91,117 @@ impl Db {
         rows: Rows,
         site: Site,
     ) -> Result<(Written, Rows)> {
-        let timeout = self.settings.timeout;
+        self.write_within(None, op, returning, rows, site).await
+    }
+
+    /// Runs one write, with a deadline of its own or the handle's.
+    pub(crate) async fn write_within(
+        &self,
+        timeout: Option<Duration>,
+        op: WriteOp,
+        returning: Option<Output>,
+        rows: Rows,
+        site: Site,
+    ) -> Result<(Written, Rows)> {
+        let limit = self.limit(timeout);
         let mut write = Write::new(op);
         write.returning = returning;
-        write.deadline = Instant::now().checked_add(timeout);
-        let statement = Statement::begin(self, "write", write.table().name, site, |values| {
-            vec![describe::write(&write, values)]
-        });
-        let answer = within(
-            timeout.saturating_add(GRACE),
-            self.storage.write(write, rows),
-            late_write,
-        )
-        .await;
-        let written = answer.as_ref().ok().map(|(written, _)| written.rows);
-        statement.end(&self.settings, answer.as_ref().err(), written);
+        let event = Event::write(self, &write, site);
+        write.deadline = event.started().checked_add(limit); // beyond the clock's reach is none
+        let writing = self.storage.write(write, rows);
+        let answer = within(limit.saturating_add(GRACE), writing, late_write).await;
+        event.end(answer.as_ref().map(|(written, _)| Some(written.rows)));
         answer
     }
 
-    /// Transaction options with this handle's deadline, unless they have their own.
-    pub(crate) fn tx_options(&self, mut options: TxOptions) -> TxOptions {
-        // A timeout that no clock can reach is none.
-        let own = || Instant::now().checked_add(self.settings.timeout);
-        options.deadline = options.deadline.or_else(own);
-        options
-    }
-}
-
-/// One call on its way, for its event.
-struct Statement {
-    engine: &'static str,
-    verb: &'static str,
-    table: &'static str,
-    site: Site,
-    shape: Option<String>,
-    started: Instant,
-}
-
-impl Statement {
-    /// Notes the call; makes its words only if somebody listens.
-    fn begin(
-        db: &Db,
-        verb: &'static str,
-        table: &'static str,
+    /// Begins a transaction under this handle's deadline, unless the options have their own.
+    pub(crate) async fn begin_at(
+        &self,
+        mut options: TxOptions,
         site: Site,
-        shapes: impl Fn(Values) -> Vec<String>,
-    ) -> Self {
-        if observe::is_active() {
-            observe::record(shapes(Values::Hidden), site);
-        }
-        let listening = tracing::enabled!(target: "larder::statement", tracing::Level::DEBUG);
-        let values = if db.settings.log_values {
-            Values::Shown
-        } else {
-            Values::Hidden
-        };
-        Self {
-            engine: db.storage.capabilities().engine,
-            verb,
-            table,
-            site,
-            shape: listening.then(|| shapes(values).join("; ")),
-            started: Instant::now(),
+    ) -> Result<Box<dyn Transaction>> {
+        let now = Instant::now();
+        let own = || now.checked_add(self.settings.timeout);
+        options.deadline = options.deadline.or_else(own);
+        let limit = options.deadline.map_or(Duration::MAX, |deadline| {
+            deadline
+                .saturating_duration_since(now)
+                .saturating_add(GRACE)
+        });
+        let begin = self.storage.begin(options);
+        self.control_within(limit, Control::Begin, site, begin)
+            .await
+    }
+
+    /// Asks the store for something that is no statement, under this handle's deadline.
+    pub(crate) async fn control<T>(
+        &self,
+        what: Control,
+        site: Site,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.control_within(self.settings.timeout, what, site, work)
+            .await
+    }
+
+    /// [`control`](Self::control) with a deadline of its own.
+    pub(crate) async fn control_within<T>(
+        &self,
+        limit: Duration,
+        what: Control,
+        site: Site,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let event = Event::control(self, what.verb(), site);
+        let answer = within(limit, work, |limit| what.late(limit)).await;
+        event.end(answer.as_ref().map(|_| None));
+        answer
+    }
+}
+
+/// What is asked of a store besides reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    Begin,
+    Commit,
+    Rollback,
+    Explain,
+    Close,
+}
+
+impl Control {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Commit => "commit",
+            Self::Rollback => "rollback",
+            Self::Explain => "explain",
+            Self::Close => "close",
         }
     }
 
-    fn end(self, settings: &DbOptions, error: Option<&Error>, rows: Option<u64>) {
-        let elapsed = self.started.elapsed();
-        if self.shape.is_some() {
-            tracing::debug!(
-                target: "larder::statement",
-                engine = self.engine,
-                shape = self.shape.as_deref(),
-                site = %self.site,
-                rows,
-                elapsed_us = elapsed.as_micros() as u64,
-                error = error.map(tracing::field::display),
-            );
-        }
-        if elapsed >= settings.slow {
-            tracing::warn!(
-                target: "larder::slow",
-                engine = self.engine,
-                verb = self.verb,
-                table = self.table,
-                shape = self.shape.as_deref(),
-                site = %self.site,
-                elapsed_ms = elapsed.as_millis() as u64,
-                "slow statement"
-            );
+    #[cold]
+    fn late(self, limit: Duration) -> Error {
+        let verb = self.verb();
+        match self {
+            Self::Commit => Error::new(
+                ErrorKind::Unknown,
+                format!(
+                    "the store did not answer the commit within {limit:?}: the transaction may or \
+                     may not be applied"
+                ),
+            ),
+            _ => Error::new(
+                ErrorKind::Timeout,
+                format!("the store did not answer `{verb}` within {limit:?}"),
+            ),
         }
     }
 }
 
 /// Waits for the future, but not longer than this. The timer is only made if the future is not
 /// ready at once, so that inline reads do not pay for it.
-pub(crate) async fn within<T>(
+async fn within<T>(
     limit: Duration,
     future: impl Future<Output = Result<T>>,
     late: impl FnOnce(Duration) -> Error,
@@ -183,7 +219,7 @@ pub(crate) async fn within<T>(
 }
 
 #[cold]
-fn late_read(limit: Duration) -> Error {
+pub(crate) fn late_read(limit: Duration) -> Error {
     Error::new(
         ErrorKind::Timeout,
         format!("the read did not finish within {limit:?} and was stopped"),

@@ -1,10 +1,12 @@
 //! [`Db`]: the handle an application holds; everything pleasant, once for all engines.
 //!
 //! - this file: the handle, its options, reads by key
-//! - `execute`: deadlines, events and observation around every call of the store
+//! - `execute`: deadlines around every call of the store
+//! - `event`: its events and observation
 //! - `write`: inserts, upserts, updates, deletes
 //! - `transaction`: transactions
 
+mod event;
 mod execute;
 pub mod transaction;
 pub mod write;
@@ -22,6 +24,7 @@ use crate::observe::{self, Report};
 use crate::query::Query;
 use crate::storage::{Capabilities, Storage};
 use crate::types::Timestamp;
+pub(crate) use execute::{Control, late_read};
 use transaction::Effects;
 
 /// A handle on a store. Cheap to clone; clones share everything.
@@ -95,7 +98,8 @@ impl DbOptions {
         self
     }
 
-    /// The deadline of every call. Default: 30 s. See [`Query::timeout`] for one query.
+    /// The deadline of every call, the commit of a transaction included. Default: 30 s. See
+    /// [`Query::timeout`] for one query.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -109,7 +113,8 @@ impl DbOptions {
         self
     }
 
-    /// Whether events show values, which may be personal data. Default: no.
+    /// Whether events show values, which may be personal data; of many only the first 20 or so.
+    /// Default: no.
     #[must_use]
     pub fn log_values(mut self, show: bool) -> Self {
         self.log_values = show;
@@ -207,7 +212,8 @@ impl Db {
     }
 
     /// Runs a piece of code and tells what it asked of the store, through any handle, in this
-    /// task (not in tasks it spawns). Shapes that repeat are reported at WARN too.
+    /// task (not in tasks it spawns). Shapes that repeat are reported at WARN too. Observers inside
+    /// of others see the same as those.
     ///
     /// ```
     /// # use larder_core::{Db, Memory, models::User};
@@ -236,8 +242,13 @@ impl Db {
     }
 
     /// Waits for work in flight, tidies up and closes the store for every handle.
-    pub async fn close(&self) -> Result<()> {
-        self.storage.close().await
+    ///
+    /// # Errors
+    /// `Timeout` if that takes longer than this handle's deadline; work in flight may go on then.
+    #[track_caller]
+    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + '_ {
+        let site = Location::caller();
+        self.control(Control::Close, site, self.storage.close())
     }
 }
 

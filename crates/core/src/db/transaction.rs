@@ -4,10 +4,11 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::Db;
+use super::{Control, Db, Site};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rows::BoxFuture;
 use crate::storage::{Storage, Transaction, TxOptions};
@@ -122,8 +123,13 @@ impl Db {
     /// # Errors
     /// `Unsupported` if the isolation cannot be had; `Timeout` or `Busy` if it cannot begin in
     /// time.
-    pub async fn begin(&self, options: TxOptions) -> Result<Tx> {
-        let transaction = self.storage.begin(self.tx_options(options)).await?;
+    #[track_caller]
+    pub fn begin(&self, options: TxOptions) -> impl Future<Output = Result<Tx>> + Send + '_ {
+        self.begin_tx(options, Location::caller())
+    }
+
+    pub(super) async fn begin_tx(&self, options: TxOptions, site: Site) -> Result<Tx> {
+        let transaction = self.begin_at(options, site).await?;
         let transaction: Arc<dyn Transaction> = Arc::from(transaction);
         let storage: Arc<dyn Storage> = Arc::clone(&transaction) as _;
         let effects = Arc::new(Effects::default());
@@ -184,18 +190,39 @@ impl Db {
     /// assert_eq!(db.query::<User>().count().await?, 1);
     /// # let _ = ada; Ok(()) }
     /// ```
-    pub async fn transaction<T, X, F, Fut>(&self, work: F) -> Result<T, X>
+    #[track_caller]
+    pub fn transaction<T, X, F, Fut>(&self, work: F) -> impl Future<Output = Result<T, X>>
     where
         F: Fn(Tx) -> Fut + Send,
         Fut: Future<Output = Result<T, X>> + Send,
         T: Send,
         X: Failure,
     {
-        self.transaction_with(TxOptions::default(), work).await
+        self.unit_of_work(TxOptions::default(), work, Location::caller())
     }
 
     /// [`transaction`](Self::transaction) with options.
-    pub async fn transaction_with<T, X, F, Fut>(&self, options: TxOptions, work: F) -> Result<T, X>
+    #[track_caller]
+    pub fn transaction_with<T, X, F, Fut>(
+        &self,
+        options: TxOptions,
+        work: F,
+    ) -> impl Future<Output = Result<T, X>>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, X>> + Send,
+        T: Send,
+        X: Failure,
+    {
+        self.unit_of_work(options, work, Location::caller())
+    }
+
+    async fn unit_of_work<T, X, F, Fut>(
+        &self,
+        options: TxOptions,
+        work: F,
+        site: Site,
+    ) -> Result<T, X>
     where
         F: Fn(Tx) -> Fut + Send,
         Fut: Future<Output = Result<T, X>> + Send,
@@ -210,7 +237,7 @@ impl Db {
         };
         let mut attempt = 1;
         loop {
-            match self.attempt(options, &work).await {
+            match self.attempt(options, &work, site).await {
                 Err(error) if error.is_conflict() && attempt < attempts => {
                     tracing::debug!(target: "larder::transaction", attempt, "conflict: running again");
                     tokio::time::sleep(pause(attempt)).await;
@@ -221,21 +248,21 @@ impl Db {
         }
     }
 
-    async fn attempt<T, X, F, Fut>(&self, options: TxOptions, work: &F) -> Result<T, X>
+    async fn attempt<T, X, F, Fut>(&self, options: TxOptions, work: &F, site: Site) -> Result<T, X>
     where
         F: Fn(Tx) -> Fut + Send,
         Fut: Future<Output = Result<T, X>> + Send,
         X: Failure,
     {
-        let tx = self.begin(options).await?;
+        let tx = self.begin_tx(options, site).await?;
         match work(tx.clone()).await {
             Ok(value) => {
-                tx.commit().await?;
+                tx.commit_at(site).await?;
                 Ok(value)
             }
             Err(error) => {
                 // The unit's error says more than a failing rollback, which dropping repeats.
-                let _ = tx.rollback().await;
+                let _ = tx.rollback_at(site).await;
                 Err(error)
             }
         }
@@ -247,10 +274,16 @@ impl Tx {
     /// to their end even if this future is dropped after the commit.
     ///
     /// # Errors
-    /// `Conflict` if it lost against concurrent work, `Unknown` if the answer was lost. No
-    /// effect runs then.
-    pub async fn commit(self) -> Result<()> {
-        self.transaction.commit().await?;
+    /// `Conflict` if it lost against concurrent work, `Unknown` if the answer was lost or did not
+    /// come by the deadline. No effect runs then.
+    #[track_caller]
+    pub fn commit(self) -> impl Future<Output = Result<()>> + Send {
+        self.commit_at(Location::caller())
+    }
+
+    pub(super) async fn commit_at(self, site: Site) -> Result<()> {
+        let commit = self.transaction.commit();
+        self.db.control(Control::Commit, site, commit).await?;
         let effects = self.effects.take();
         match &self.outer {
             // An outer transaction that has ended took this one's work with it.
@@ -265,9 +298,18 @@ impl Tx {
     }
 
     /// Undoes the work; the effects are dropped.
-    pub async fn rollback(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Timeout` if the store does not answer by the deadline; the work is undone all the same.
+    #[track_caller]
+    pub fn rollback(self) -> impl Future<Output = Result<()>> + Send {
+        self.rollback_at(Location::caller())
+    }
+
+    pub(super) async fn rollback_at(self, site: Site) -> Result<()> {
         self.effects.take();
-        self.transaction.rollback().await
+        let rollback = self.transaction.rollback();
+        self.db.control(Control::Rollback, site, rollback).await
     }
 }
 

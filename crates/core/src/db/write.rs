@@ -201,13 +201,13 @@ impl Db {
             if E::TABLE.version.is_none() {
                 return Ok(self.write(op, None, Rows::discard(), site).await?.0.rows);
             }
-            let tx = self.begin(TxOptions::default()).await?;
+            let tx = self.begin_tx(TxOptions::default(), site).await?;
             let written = tx.write(op, None, Rows::discard(), site).await?.0.rows;
             if written < expected {
-                tx.rollback().await?;
+                tx.rollback_at(site).await?;
                 return Err(stale::<E>());
             }
-            tx.commit().await?;
+            tx.commit_at(site).await?;
             Ok(written)
         }
     }
