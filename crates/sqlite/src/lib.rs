@@ -55,6 +55,7 @@ mod violation;
 mod write;
 mod write_batch;
 mod write_connection;
+mod write_steps;
 mod writer;
 
 pub use options::{JournalMode, SqliteOptions, Synchronous};

@@ -141,7 +141,8 @@ impl Storage for Sqlite {
         {
             return Ok(rows);
         }
-        self.database.read_blocking(query, rows).await
+        // In a box of its own, to keep the future of a point read small.
+        Box::pin(self.database.read_blocking(query, rows)).await
     }
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
