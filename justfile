@@ -25,9 +25,14 @@ test-sqlite:
 test:
     cargo test --workspace --locked
 
-# SQLite beside the bare driver; an argument picks benches by name
+# SQLite beside the bare driver: criterion, then the ratios; an argument picks benches by name
 bench-sqlite *filter:
     cargo bench -p larder-benches --bench sqlite --locked -- {{ filter }}
+    cargo bench -p larder-benches --bench ratios --locked -- {{ filter }}
+
+# The ratios to the bare driver alone, its rounds and Larder's alternating; `--check` fails on a miss
+bench-ratios *arguments:
+    cargo bench -p larder-benches --bench ratios --locked -- {{ arguments }}
 
 # The API documentation, warnings denied
 doc:

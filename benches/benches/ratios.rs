@@ -12,12 +12,19 @@ use larder_benches::sqlite::{Fixture, SCENARIOS, Scenario};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let fixture = Fixture::new(Path::new(env!("CARGO_TARGET_TMPDIR")));
-    println!("SQLite {}, {} rounds each, medians", rusqlite::version(), arguments.rounds);
+    println!(
+        "SQLite {}, {} rounds each, medians",
+        rusqlite::version(),
+        arguments.rounds
+    );
     println!();
     println!("| scenario | raw, us | Larder, us | ratio | goal | |");
     println!("|---|---:|---:|---:|---:|---|");
     let mut missed = 0;
-    for scenario in SCENARIOS.iter().filter(|scenario| arguments.wants(scenario)) {
+    for scenario in SCENARIOS
+        .iter()
+        .filter(|scenario| arguments.wants(scenario))
+    {
         let measured = measure(scenario, &fixture, arguments.rounds);
         measured.print(scenario);
         missed += usize::from(!measured.is_good(scenario));
@@ -37,7 +44,11 @@ struct Arguments {
 
 impl Arguments {
     fn parse() -> Self {
-        let mut arguments = Self { check: false, rounds: 15, filters: Vec::new() };
+        let mut arguments = Self {
+            check: false,
+            rounds: 15,
+            filters: Vec::new(),
+        };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             match argument.as_str() {
@@ -82,7 +93,10 @@ fn measure(scenario: &Scenario, fixture: &Fixture, rounds: usize) -> Measured {
             raw.push(micros((pair.raw)(times)));
         }
     }
-    Measured { raw: median(raw), larder: median(larder) }
+    Measured {
+        raw: median(raw),
+        larder: median(larder),
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -100,13 +114,18 @@ impl Measured {
     }
 
     fn print(&self, scenario: &Scenario) {
-        let goal = scenario.goal.map_or_else(String::new, |goal| format!("<= {goal:.3}"));
+        let goal = scenario
+            .goal
+            .map_or_else(String::new, |goal| format!("<= {goal:.3}"));
         let verdict = match (scenario.goal, self.is_good(scenario)) {
             (None, _) => "",
             (_, true) => "good",
             (_, false) => "MISSED",
         };
         let (raw, larder, ratio) = (self.raw, self.larder, self.ratio());
-        println!("| {} | {raw:.2} | {larder:.2} | {ratio:.3} | {goal} | {verdict} |", scenario.name);
+        println!(
+            "| {} | {raw:.2} | {larder:.2} | {ratio:.3} | {goal} | {verdict} |",
+            scenario.name
+        );
     }
 }

@@ -76,13 +76,21 @@ pub struct RawNewUser {
 impl RawNewUser {
     /// The same user as [`new_user`] makes.
     pub fn new(number: i64) -> Self {
-        Self { email: email(number), name: name(number), bio: bio(number) }
+        Self {
+            email: email(number),
+            name: name(number),
+            bio: bio(number),
+        }
     }
 }
 
 /// Two of three posts are published.
 pub fn status(post: i64) -> PostStatus {
-    if post % 3 == 0 { PostStatus::Draft } else { PostStatus::Published }
+    if post % 3 == 0 {
+        PostStatus::Draft
+    } else {
+        PostStatus::Published
+    }
 }
 
 /// An endless, repeatable sequence of numbers from 1 to `most`.
@@ -95,7 +103,10 @@ pub struct Picks {
 impl Picks {
     /// Begins a sequence; different streams differ.
     pub fn new(stream: u64, most: i64) -> Self {
-        Self { state: SEED ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15), most }
+        Self {
+            state: SEED ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            most,
+        }
     }
 
     /// The next number.

@@ -36,7 +36,11 @@ impl Fixture {
             .enable_all()
             .build()
             .expect("threads for a runtime");
-        Self { directory: Arc::new(directory), runtime: Arc::new(runtime), copies: Arc::default() }
+        Self {
+            directory: Arc::new(directory),
+            runtime: Arc::new(runtime),
+            copies: Arc::default(),
+        }
     }
 
     /// The runtime: as many workers as the baseline has bare threads.
@@ -54,7 +58,10 @@ impl Fixture {
 
     /// Two equal databases: one for the driver, one for Larder.
     pub fn pair(&self, durability: Durability) -> (Raw, Db) {
-        (self.raw(&self.copy(), durability), self.larder(&self.copy(), durability))
+        (
+            self.raw(&self.copy(), durability),
+            self.larder(&self.copy(), durability),
+        )
     }
 
     /// Opens a file with the driver.
@@ -95,9 +102,13 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
     }
     let users: Vec<RawNewUser> = (1..=USERS).map(RawNewUser::new).collect();
     raw.insert_users(&users)?;
-    raw.connection().execute("UPDATE users SET created_at = ?1 + id * 1000000", [FIRST_CREATED])?;
+    raw.connection().execute(
+        "UPDATE users SET created_at = ?1 + id * 1000000",
+        [FIRST_CREATED],
+    )?;
     fill_posts(&raw)?;
-    raw.connection().execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);")
+    raw.connection()
+        .execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);")
 }
 
 fn fill_posts(raw: &Raw) -> rusqlite::Result<()> {

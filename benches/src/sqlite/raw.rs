@@ -56,12 +56,18 @@ impl Raw {
 
     /// A point read by key.
     pub fn user_by_key(&self, id: i64) -> Result<Option<User>> {
-        self.connection.prepare_cached(USER_BY_KEY)?.query_row([id], user).optional()
+        self.connection
+            .prepare_cached(USER_BY_KEY)?
+            .query_row([id], user)
+            .optional()
     }
 
     /// A point read by a unique column.
     pub fn user_by_email(&self, email: &str) -> Result<Option<User>> {
-        self.connection.prepare_cached(USER_BY_EMAIL)?.query_row([email], user).optional()
+        self.connection
+            .prepare_cached(USER_BY_EMAIL)?
+            .query_row([email], user)
+            .optional()
     }
 
     /// The page of published posts after a place, newest first, and whether more follow.
@@ -102,7 +108,11 @@ impl Raw {
         let mut rows = statement.query([count])?;
         while let Some(row) = rows.next()? {
             let id = Id::new(row.get(0)?);
-            authors.push(Author { id, name: row.get(1)?, posts: Vec::new() });
+            authors.push(Author {
+                id,
+                name: row.get(1)?,
+                posts: Vec::new(),
+            });
         }
         let mut posts = self.articles(authors.iter().map(|author| author.id.get()))?;
         self.add_comments(&mut posts)?;
@@ -125,7 +135,14 @@ impl Raw {
         let mut articles = Vec::new();
         while let Some(row) = rows.next()? {
             let id = Id::new(row.get(1)?);
-            articles.push((row.get(0)?, Article { id, title: row.get(2)?, comments: Vec::new() }));
+            articles.push((
+                row.get(0)?,
+                Article {
+                    id,
+                    title: row.get(2)?,
+                    comments: Vec::new(),
+                },
+            ));
         }
         Ok(articles)
     }
@@ -142,7 +159,10 @@ impl Raw {
         let ids = articles.iter().map(|(_, article)| article.id.get());
         let mut rows = statement.query([list(ids)])?;
         while let Some(row) = rows.next()? {
-            let remark = Remark { id: Id::new(row.get(1)?), content: row.get(2)? };
+            let remark = Remark {
+                id: Id::new(row.get(1)?),
+                content: row.get(2)?,
+            };
             if let Some(&at) = places.get(&row.get::<_, i64>(0)?) {
                 articles[at].1.comments.push(remark);
             }

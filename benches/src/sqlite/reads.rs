@@ -63,7 +63,11 @@ fn raw_get(raw: &Raw, id: i64) {
 }
 
 fn raw_find(raw: &Raw, number: i64) {
-    black_box(raw.user_by_email(email(number).as_str()).expect(READ).expect(FOUND));
+    black_box(
+        raw.user_by_email(email(number).as_str())
+            .expect(READ)
+            .expect(FOUND),
+    );
 }
 
 async fn get(db: &Db, id: i64) {
@@ -71,7 +75,9 @@ async fn get(db: &Db, id: i64) {
 }
 
 async fn find(db: &Db, number: i64) {
-    let query = db.query::<User>().filter(User::EMAIL.eq(email(number).clone()));
+    let query = db
+        .query::<User>()
+        .filter(User::EMAIL.eq(email(number).clone()));
     black_box(query.first().await.expect(READ).expect(FOUND));
 }
 
@@ -192,7 +198,9 @@ where
             task.await.expect("no task panics");
         }
         // As if exactly so many had been run.
-        started.elapsed().mul_f64(times as f64 / (each * TASKS as u64) as f64)
+        started
+            .elapsed()
+            .mul_f64(times as f64 / (each * TASKS as u64) as f64)
     })
 }
 
@@ -207,7 +215,10 @@ pub(super) fn page(fixture: &Fixture) -> Pair {
     let first = fixture.runtime().block_on(first).expect(READ);
     let last = first.items.last().expect(FOUND);
     let (created_at, id) = (last.created_at.as_micros(), last.id.get());
-    assert!(created_at > FIRST_CREATED && id < LAST, "the newest posts come first");
+    assert!(
+        created_at > FIRST_CREATED && id < LAST,
+        "the newest posts come first"
+    );
     Pair {
         raw: raw_each(raw, 1, move |raw, _| {
             let (posts, more) = raw.page_after(created_at, id).expect(READ);
@@ -255,5 +266,10 @@ pub(super) fn loading_plan(fixture: &Fixture) -> Pair {
 
 async fn load_authors(db: &Db) -> Vec<Author> {
     let first = User::ID.le(Id::new(LOADED));
-    db.query::<User>().filter(first).order(User::ID.asc()).load::<Author>().await.expect(READ)
+    db.query::<User>()
+        .filter(first)
+        .order(User::ID.asc())
+        .load::<Author>()
+        .await
+        .expect(READ)
 }

@@ -49,7 +49,9 @@ fn raw_inserts(fixture: &Fixture, durability: Durability) -> Side {
     let raw = fixture.raw(&fixture.copy(), durability);
     let mut next = USERS;
     Box::new(move |times| {
-        raw.connection().execute("DELETE FROM users WHERE id > ?1", [USERS]).expect(WRITTEN);
+        raw.connection()
+            .execute("DELETE FROM users WHERE id > ?1", [USERS])
+            .expect(WRITTEN);
         let users: Vec<_> = numbers(&mut next, times).map(RawNewUser::new).collect();
         let started = Instant::now();
         for user in &users {
@@ -60,7 +62,10 @@ fn raw_inserts(fixture: &Fixture, durability: Durability) -> Side {
 }
 
 fn larder_inserts(fixture: &Fixture, durability: Durability) -> Side {
-    let (runtime, db) = (fixture.runtime(), fixture.larder(&fixture.copy(), durability));
+    let (runtime, db) = (
+        fixture.runtime(),
+        fixture.larder(&fixture.copy(), durability),
+    );
     let mut next = USERS;
     Box::new(move |times| {
         runtime.block_on(async {
@@ -77,7 +82,10 @@ fn larder_inserts(fixture: &Fixture, durability: Durability) -> Side {
 
 /// The tasks insert as fast as they are answered.
 fn larder_insert_tasks(fixture: &Fixture, durability: Durability) -> Side {
-    let (runtime, db) = (fixture.runtime(), fixture.larder(&fixture.copy(), durability));
+    let (runtime, db) = (
+        fixture.runtime(),
+        fixture.larder(&fixture.copy(), durability),
+    );
     let mut next = USERS;
     Box::new(move |times| {
         runtime.block_on(delete_inserted(&db));
@@ -165,7 +173,10 @@ pub(super) fn bulk_update(fixture: &Fixture) -> Pair {
         users,
         |raw, users| raw.update_users(&users).expect(WRITTEN),
         async |db: &Db, users| {
-            assert_eq!(db.update_all(users).await.expect(WRITTEN), BULK_UPDATE as u64);
+            assert_eq!(
+                db.update_all(users).await.expect(WRITTEN),
+                BULK_UPDATE as u64
+            );
         },
     )
 }
@@ -184,7 +195,9 @@ fn bulk<R: Clone + 'static, L: Clone + 'static>(
         let run = |_| {
             let path = for_raw.copy();
             let mut raw = for_raw.raw(&path, Normal);
-            raw.connection().execute_batch("PRAGMA wal_autocheckpoint = 0").expect(WRITTEN);
+            raw.connection()
+                .execute_batch("PRAGMA wal_autocheckpoint = 0")
+                .expect(WRITTEN);
             raw.user_by_key(1).expect("the read succeeds");
             let rows = raw_rows.clone();
             let started = Instant::now();
@@ -213,5 +226,8 @@ fn bulk<R: Clone + 'static, L: Clone + 'static>(
         };
         (0..times).map(run).sum::<Duration>()
     };
-    Pair { raw: Box::new(raw), larder: Box::new(larder) }
+    Pair {
+        raw: Box::new(raw),
+        larder: Box::new(larder),
+    }
 }
