@@ -2,7 +2,7 @@
 
 use larder_core::rows::OwnedRow;
 use larder_core::{
-    Decimal, Error, Flow, Kind, Result, Row, Rows, Timestamp, Uuid, Value, ValueRef,
+    Decimal, Error, ErrorKind, Flow, Kind, Result, Row, Rows, Timestamp, Uuid, Value, ValueRef,
 };
 use rusqlite::types::ValueRef as SqlRef;
 
@@ -49,7 +49,8 @@ fn convert(found: SqlRef<'_>, kind: Kind) -> Result<ValueRef<'_>> {
             .map(ValueRef::Timestamp)
             .map_err(|_| unreadable(kind, found)),
         (Kind::Bool, SqlRef::Integer(v @ (0 | 1))) => Ok(ValueRef::Bool(v == 1)),
-        (Kind::F64 | Kind::F32, SqlRef::Real(v)) => Ok(ValueRef::Float(v)),
+        (Kind::F64 | Kind::F32, SqlRef::Real(v)) if v.is_finite() => Ok(ValueRef::Float(v)),
+        (Kind::F64 | Kind::F32, SqlRef::Real(_)) => Err(overflow()),
         (Kind::Bytes, SqlRef::Blob(v)) => Ok(ValueRef::Bytes(v)),
         (Kind::Json, SqlRef::Text(v)) => text(v).map(ValueRef::Json),
         (Kind::Date, SqlRef::Integer(v)) => bind::date(v)
@@ -72,6 +73,12 @@ fn text(bytes: &[u8]) -> Result<&str> {
         Error::decode("the stored text is not UTF-8; it was not written by Larder")
             .with_source(error)
     })
+}
+
+/// Columns hold no infinities: it was computed.
+#[cold]
+fn overflow() -> Error {
+    Error::new(ErrorKind::Engine, "float overflow in an aggregate")
 }
 
 #[cold]
