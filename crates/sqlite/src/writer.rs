@@ -4,13 +4,15 @@
 //! submit ──> queue ──> leader: BEGIN IMMEDIATE, every job in its savepoint, COMMIT ──> answers
 //! ```
 //!
-//! Whoever finds the queue without a leader leads: it takes the connection, runs its own job and
-//! those queued meanwhile in one transaction, and answers them after the commit. Then it hands
-//! the lead to someone still waiting. There is no writer thread, and no answer before the commit.
+//! Whoever finds the queue without a leader leads. A writer that comes alone, and whose commit does
+//! not wait for the disk, runs its job at once, on its own task. Otherwise a task made for it, or a
+//! blocking thread, takes the connection, runs what has queued meanwhile in one transaction,
+//! answers after the commit, and goes on for as long as jobs keep coming. There is no standing
+//! writer thread, and no answer before the commit.
 //!
-//! Short jobs run on the leader's task, when a commit does not wait for the disk; others on a
-//! blocking thread that keeps the lead for as long as jobs keep coming. Between BEGIN and COMMIT
-//! there is never an await point, so dropping a future cannot leave a transaction half done.
+//! The lead is never held across an await point by a caller's future: one that is alive but not
+//! polled (a lost branch of a `select!`) would stop everybody's writes. Between BEGIN and COMMIT
+//! there is no await point at all, so dropping a future cannot leave a transaction half done.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -139,15 +141,15 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         async move {
             let request = Arc::new(Request::new(options, Box::new(job)));
-            let mut lead = shared.enqueue(Arc::clone(&request) as Arc<dyn Queued>)?;
+            let lead = shared.enqueue(Arc::clone(&request) as Arc<dyn Queued>)?;
             let place = Place { shared, request };
+            if let Some(lead) = lead {
+                lead.start();
+            }
             loop {
-                if let Some(lead) = lead.take() {
-                    lead.run(options.deadline).await?;
-                }
                 match place.request.wait(options.deadline).await {
                     Waited::Answer(answer) => return answer,
-                    Waited::Lead => lead = Some(Lead::of(&place.shared)),
+                    Waited::Lead => Lead::of(&place.shared).start(),
                 }
             }
         }
@@ -222,21 +224,32 @@ impl Shared {
 
     /// Waits for the connection until `deadline`.
     async fn lease(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Lease, EngineError> {
-        let guard = if let Ok(guard) = Arc::clone(&self.connection).try_lock_owned() {
-            guard
-        } else {
-            let lock = Arc::clone(&self.connection).lock_owned();
-            match deadline {
-                None => lock.await,
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), lock)
-                    .await
-                    .map_err(|_| EngineError::Timeout)?,
-            }
+        if let Some(lease) = self.try_lease() {
+            return Ok(lease);
+        }
+        let lock = Arc::clone(&self.connection).lock_owned();
+        let guard = match deadline {
+            None => lock.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), lock)
+                .await
+                .map_err(|_| EngineError::Timeout)?,
         };
         if guard.is_none() {
             return Err(EngineError::Closed);
         }
         Ok(Lease(Some(guard)))
+    }
+
+    /// The connection, if nobody has it.
+    fn try_lease(&self) -> Option<Lease> {
+        let guard = Arc::clone(&self.connection).try_lock_owned().ok()?;
+        guard.is_some().then_some(Lease(Some(guard)))
+    }
+
+    /// Whether more jobs are to be expected than there are.
+    fn expects_company(&self) -> bool {
+        let line = self.line();
+        line.queue.len() < line.pace.expected()
     }
 
     /// Lets every task that is ready to write join the batch, if some are to be expected: until
@@ -298,21 +311,58 @@ impl<T, E> Drop for Place<T, E> {
 #[derive(Debug)]
 struct Lead {
     shared: Arc<Shared>,
+    /// Whether this is a task's, which is dropped unfinished only when its runtime shuts down.
+    relayed: bool,
 }
 
 impl Lead {
     fn of(shared: &Arc<Shared>) -> Self {
         Self {
             shared: Arc::clone(shared),
+            relayed: false,
         }
     }
 
-    /// Gets the connection and sees to it that a batch is run, here or on a blocking thread.
-    async fn run(self, deadline: Option<Instant>) -> Result<(), EngineError> {
-        let mut lease = self.shared.lease(deadline).await?;
-        if self.shared.inline {
-            self.shared.let_others_join().await;
+    /// Runs a batch at once if there is nobody to wait for, else has it run elsewhere.
+    fn start(self) {
+        let company = self.shared.inline && self.shared.expects_company();
+        match self.shared.try_lease() {
+            Some(lease) if !company => {
+                self.run_batch(lease);
+            }
+            _ => self.relay(),
         }
+    }
+
+    /// Goes on in a task of its own.
+    fn relay(mut self) {
+        self.relayed = true;
+        tokio::spawn(self.run());
+    }
+
+    /// Runs batches until no jobs are left or a blocking thread takes over.
+    async fn run(self) {
+        let mut lead = self;
+        for _ in 0..ROUNDS_MAX {
+            let Ok(lease) = lead.shared.lease(None).await else {
+                break; // closed
+            };
+            if lead.shared.inline {
+                lead.shared.let_others_join().await;
+            }
+            match lead.run_batch(lease) {
+                Some(next) => lead = next,
+                None => return,
+            }
+            if lead.shared.line().queue.is_empty() {
+                break;
+            }
+        }
+        lead.relayed = false;
+    }
+
+    /// Runs what is queued, here or on a blocking thread. The lead comes back if it was here.
+    fn run_batch(self, mut lease: Lease) -> Option<Self> {
         let batch = self.shared.next_batch();
         let short = batch.iter().all(|request| request.cost() == Cost::Inline);
         let batch = Batch::new(batch);
@@ -321,12 +371,11 @@ impl Lead {
         } else {
             Some(batch)
         };
-        if let Some(batch) = left {
-            // The lead goes along. If the runtime shuts down instead, both are dropped, which
-            // hands them on.
-            tokio::task::spawn_blocking(move || self.run_blocking(lease, batch));
-        }
-        Ok(())
+        let Some(batch) = left else { return Some(self) };
+        // The lead goes along. If the runtime shuts down instead, both are dropped, which hands
+        // them on.
+        tokio::task::spawn_blocking(move || self.run_blocking(lease, batch));
+        None
     }
 
     /// Runs batches for as long as there are jobs. Blocks.
@@ -357,6 +406,23 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         let mut line = self.shared.line();
+        while line
+            .queue
+            .front()
+            .is_some_and(|request| !request.is_wanted())
+        {
+            line.queue.pop_front();
+        }
+        if line.queue.is_empty() {
+            line.led = false;
+            return;
+        }
+        if !self.relayed && Handle::try_current().is_ok() {
+            drop(line);
+            Self::of(&self.shared).relay();
+            return;
+        }
+        // No runtime here, or one that shuts down: someone who waits has another.
         while let Some(request) = line.queue.front() {
             if let Some(waker) = request.offer_lead() {
                 drop(line);

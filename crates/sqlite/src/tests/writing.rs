@@ -386,3 +386,62 @@ async fn a_long_run_of_blocking_jobs_is_led_to_its_end() {
     }
     assert_eq!(rig.count(), 2_500);
 }
+
+/// A job that inserts a row of this name.
+fn named(name: String) -> impl FnOnce(&Connection) -> Result<i64> + Send + 'static {
+    move |connection| insert_row(connection, &name)
+}
+
+/// A future that lost a `select!` may stay alive and unpolled for long.
+#[tokio::test]
+async fn a_future_nobody_polls_stops_nobody() {
+    for profile in profiles() {
+        let rig = Arc::new(Rig::with(profile));
+        rig.insert("before").await.unwrap();
+        let held = rig.writer.exclusive(None).await.unwrap();
+        let mut idle: Vec<_> = (0..3)
+            .map(|n| Box::pin(rig.writer.submit(INLINE, named(format!("idle {n}")))))
+            .collect();
+        for idle in &mut idle {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(idle.as_mut().poll(&mut context).is_pending());
+        }
+        drop(held);
+        for n in 0..20 {
+            let insert = rig.writer.submit(INLINE, named(format!("busy {n}")));
+            let answer = tokio::time::timeout(Duration::from_secs(5), insert).await;
+            answer
+                .expect("an unpolled future must not hold the lead")
+                .unwrap();
+        }
+        for idle in idle {
+            idle.await.unwrap();
+        }
+        assert_eq!(rig.count(), 24);
+    }
+}
+
+/// A runtime that shuts down takes its tasks along, but not the lead.
+#[test]
+fn the_lead_survives_its_runtime() {
+    let rig = Arc::new(Rig::new());
+    for round in 0..20 {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        for n in 0..50 {
+            runtime.spawn(rig.writer.submit(INLINE, named(format!("{round} {n}"))));
+        }
+        runtime.shutdown_background();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let insert = tokio::time::timeout(Duration::from_secs(5), rig.insert("last"));
+        insert.await.expect("somebody leads").unwrap();
+    });
+}
