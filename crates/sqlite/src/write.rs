@@ -1,7 +1,7 @@
 //! Runs writes: as jobs of the flat-combining writer, or inside an explicit transaction.
 
 use larder_core::write::WriteOp;
-use larder_core::{Access, Result, Rows, Select, Write, Written};
+use larder_core::{Access, Assign, Result, Rows, Select, Value, Write, Written};
 use rusqlite::Connection;
 
 use crate::inserted::Inserted;
@@ -11,9 +11,13 @@ use crate::{deferred, deletion, write_steps};
 /// The most rows of an insert or update that runs on the calling task.
 const INLINE_ROWS_MAX: usize = 16;
 
+/// The most bytes of text and blobs that are written on the calling task.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
 /// How the writer should run this write.
 pub(crate) fn job_options(write: &Write) -> JobOptions {
-    let statements = if write_steps::is_one(write) {
+    // A row that comes back may turn out unreadable after the statement has changed something.
+    let statements = if write_steps::is_one(write) && write.returning.is_none() {
         Statements::One
     } else {
         Statements::Many
@@ -33,16 +37,35 @@ pub(crate) fn job_options(write: &Write) -> JobOptions {
 /// Whether the write takes microseconds: a few rows found by key.
 pub(crate) fn is_short(write: &Write) -> bool {
     match &write.op {
-        WriteOp::Insert(insert) => insert.rows().len() <= INLINE_ROWS_MAX,
-        WriteOp::UpdateRows(update) => update.rows().len() <= INLINE_ROWS_MAX,
+        WriteOp::Insert(insert) => {
+            insert.rows().len() <= INLINE_ROWS_MAX && are_small(&insert.values)
+        }
+        WriteOp::UpdateRows(update) => {
+            update.rows().len() <= INLINE_ROWS_MAX && are_small(&update.values)
+        }
         WriteOp::Update(update) => {
             let mut select = Select::new(update.table);
             select.filter = update.filter.clone();
+            let set = update.set.iter().map(|(_, assign)| match assign {
+                Assign::Set(value) | Assign::Add(value) => value,
+            });
             matches!(select.access(), Access::Point { keys } if keys <= INLINE_ROWS_MAX)
+                && are_small(set)
         }
         // What a deletion takes along is not known here.
         WriteOp::Delete(_) => false,
     }
+}
+
+/// Whether the values together are short enough to be written on the calling task.
+fn are_small<'v>(values: impl IntoIterator<Item = &'v Value>) -> bool {
+    let bytes = values.into_iter().map(|value| match value {
+        Value::Text(text) => text.len(),
+        Value::Json(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    });
+    bytes.sum::<usize>() <= INLINE_BYTES_MAX
 }
 
 /// Runs the write's statements. The caller sees to it that they are undone together.

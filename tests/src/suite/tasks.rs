@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use larder_core::models::{NewTag, Tag};
-use larder_core::{Db, ErrorKind, Id, Result, TxOptions, count};
+use larder_core::{Db, Entity, ErrorKind, Id, Result, TextEnum, Timestamp, TxOptions, count};
 
 use crate::fixtures::{numbered_tag, refused, tag, tags};
 use crate::harness::{TestDb, tests};
+use crate::schema::{Account, NewAccount};
 
 /// Runs the future as a task: it must be `Send` and own what it uses.
 async fn spawned<T: Send + 'static>(
@@ -244,7 +245,67 @@ async fn the_last_handle_may_go_outside_of_a_runtime(test: TestDb) -> Result<()>
     Ok(())
 }
 
+/// The owners that [`Picky`] accounts can be read with.
+#[derive(TextEnum, Clone, Copy, Debug, PartialEq)]
+enum Owner {
+    Ada,
+}
+
+/// An [`Account`] that is unreadable unless it is Ada's.
+#[derive(Entity, Clone, Debug, PartialEq)]
+#[entity(table = "accounts")]
+struct Picky {
+    #[key(auto)]
+    id: Id<Picky>,
+    #[unique]
+    #[column(max_len = 20)]
+    owner: Owner,
+    balance: i64,
+    points: i32,
+    #[version]
+    version: i64,
+    #[created_at]
+    created_at: Timestamp,
+    #[updated_at]
+    updated_at: Timestamp,
+}
+
+/// Writes of many tasks share a commit, but not their fate.
+async fn a_row_that_cannot_be_read_back_harms_nobody_else(db: TestDb) -> Result<()> {
+    let strange = db.insert(NewAccount::new("strange", 1)).await?;
+    let id = Id::<Picky>::new(strange.id.get());
+    let picky = Db::clone(&db);
+    let failing = tokio::spawn(async move {
+        for _ in 0..100 {
+            let update = picky.update::<Picky>(id, Picky::BALANCE.add(1)).await;
+            refused(update, ErrorKind::Decode);
+        }
+    });
+    let innocent: Vec<_> = (0..8)
+        .map(|task| {
+            let db = Db::clone(&db);
+            tokio::spawn(async move {
+                for number in 0..50 {
+                    db.insert(numbered_tag(task * 50 + number)).await?;
+                }
+                Result::Ok(())
+            })
+        })
+        .collect();
+    for task in innocent {
+        task.await.expect("no task panics")?;
+    }
+    failing
+        .await
+        .expect("only the assertions of the task can fail");
+    assert_eq!(db.query::<Tag>().count().await?, 400);
+    let balance = db.find::<Account>(strange.id).await?.balance;
+    assert_eq!(balance, 1, "what could not be read back was not written");
+    Ok(())
+}
+
 tests![
+    a_row_that_cannot_be_read_back_harms_nobody_else,
     every_read_can_be_spawned,
     every_write_can_be_spawned,
     a_transaction_moves_between_tasks,
