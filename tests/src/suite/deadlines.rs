@@ -60,6 +60,22 @@ async fn a_write_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn a_querys_own_deadline_holds_for_its_writes(db: TestDb) -> Result<()> {
+    let row = tag(&db, "old").await?;
+    let tx = db.begin(TxOptions::new()).await?;
+    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
+        .await?;
+    let query = || db.query::<Tag>().timeout(SHORT);
+    let started = Instant::now();
+    gave_up(query().update(Tag::NAME.set("late")).await, started);
+    let started = Instant::now();
+    gave_up(query().delete().await, started);
+    tx.commit().await?;
+    tokio::time::sleep(SHORT).await;
+    assert_eq!(db.find::<Tag>(row.id).await?.name, "by the transaction");
+    Ok(())
+}
+
 async fn a_transaction_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
     let row = tag(&db, "old").await?;
     let tx = db.begin(TxOptions::new()).await?;
@@ -155,6 +171,24 @@ async fn a_stream_that_nobody_reads_times_out(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn streams_that_nobody_reads_let_go_of_the_store(db: TestDb) -> Result<()> {
+    tags(&db, 2_000).await?;
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        let mut stream = db.query::<Tag>().timeout(SHORT).stream();
+        let refused = stream.next().await.expect("many more rows").is_err();
+        streams.push(stream);
+        if refused {
+            break; // a store may have only so many at once
+        }
+    }
+    tokio::time::sleep(SHORT * 3).await;
+    let scan = db.query::<Tag>().timeout(SLACK);
+    assert_eq!(scan.all().await?.len(), 2_000);
+    drop(streams);
+    Ok(())
+}
+
 async fn a_timeout_beyond_the_clock_is_none(db: TestDb) -> Result<()> {
     let patient = db.with_timeout(Duration::MAX);
     let row = tag(&patient, "kept").await?;
@@ -168,10 +202,12 @@ async fn a_timeout_beyond_the_clock_is_none(db: TestDb) -> Result<()> {
 
 tests![
     a_write_that_waits_for_a_lock_times_out,
+    a_querys_own_deadline_holds_for_its_writes,
     a_transaction_that_waits_for_a_lock_times_out,
     writers_in_line_are_served_when_the_lock_is_free,
     a_waiting_write_that_is_dropped_is_not_applied,
     a_read_past_its_deadline_leaves_the_store_usable,
     a_stream_that_nobody_reads_times_out,
+    streams_that_nobody_reads_let_go_of_the_store,
     a_timeout_beyond_the_clock_is_none,
 ];

@@ -174,7 +174,25 @@ async fn transactions_and_other_handles_are_seen_too(db: TestDb) -> Result<()> {
         })
         .await;
     outcome?;
-    assert_eq!(report.count(), 3, "{report}");
+    // The beginning and the commit are round trips, but no statements.
+    assert_eq!((report.count(), report.round_trips()), (3, 5), "{report}");
+    Ok(())
+}
+
+async fn an_outer_observer_sees_what_inner_ones_see(db: TestDb) -> Result<()> {
+    let (outcome, outer) = db
+        .observe(async {
+            tag(&db, "a").await?;
+            let (inner, report) = db.observe(tags(&db, 3)).await;
+            inner?;
+            db.query::<Tag>().count().await?;
+            Ok::<_, larder_core::Error>(report)
+        })
+        .await;
+    let inner = outcome?;
+    assert_eq!((inner.count(), inner.round_trips()), (1, 1), "{inner}");
+    assert_eq!((outer.count(), outer.round_trips()), (3, 3), "{outer}");
+    assert_eq!(shapes(&outer)[1], shapes(&inner)[0]);
     Ok(())
 }
 
@@ -240,6 +258,7 @@ tests![
     call_sites_are_the_callers_lines,
     an_n_plus_one_is_seen_and_a_plan_has_none,
     transactions_and_other_handles_are_seen_too,
+    an_outer_observer_sees_what_inner_ones_see,
     an_observer_sees_its_own_task_only,
     explain_says_something_and_runs_nothing,
 ];

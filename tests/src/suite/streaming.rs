@@ -198,6 +198,22 @@ async fn reads_go_on_while_a_stream_is_open(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn the_deadline_does_not_run_while_the_taker_is_busy(db: TestDb) -> Result<()> {
+    tags(&db, 3_000).await?;
+    let query = db.query::<Tag>().timeout(Duration::from_millis(300));
+    let mut stream = query.order(Tag::NAME.asc()).stream();
+    let mut taken = 0;
+    while let Some(row) = stream.next().await {
+        row?;
+        taken += 1;
+        if taken % 100 == 0 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+    assert_eq!(taken, 3_000);
+    Ok(())
+}
+
 async fn a_stream_sees_one_state(db: TestDb) -> Result<()> {
     if !db.capabilities().reads_during_writes {
         return Ok(());
@@ -308,6 +324,7 @@ tests![
     dropping_mid_stream_leaves_the_store_usable,
     many_streams_at_once,
     reads_go_on_while_a_stream_is_open,
+    the_deadline_does_not_run_while_the_taker_is_busy,
     a_stream_sees_one_state,
     an_error_in_the_middle_ends_the_stream,
     a_mistake_in_the_query_is_the_first_row,
