@@ -12,6 +12,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::connection::Opener;
 use crate::error::EngineError;
 use crate::interrupt::{Budget, Patience};
+use crate::opening;
 use crate::options::SqliteOptions;
 use crate::read::{self, CancelOnDrop, Inline};
 use crate::readers::Readers;
@@ -37,7 +38,11 @@ pub(crate) struct Database {
 
 impl Database {
     /// Opens the connections. Blocks on the disk.
-    pub(crate) fn open(options: SqliteOptions) -> Result<Self, EngineError> {
+    pub(crate) fn open(options: SqliteOptions) -> Result<Self> {
+        opening::explained(&options, || Self::connect(&options))
+    }
+
+    fn connect(options: &SqliteOptions) -> Result<Self, EngineError> {
         let opener = Opener::new(options.clone());
         let connection = WriteConnection::new(opener.writer()?, &opener)?;
         let readers = Readers::open(&opener)?;
@@ -49,7 +54,7 @@ impl Database {
             writer: Writer::new(connection, options.queue_max),
             readers,
             capabilities,
-            options,
+            options: options.clone(),
         })
     }
 

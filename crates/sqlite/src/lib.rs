@@ -43,6 +43,7 @@ mod inserted;
 mod interrupt;
 pub mod introspect;
 pub mod migrate;
+mod opening;
 mod options;
 mod read;
 mod readers;

@@ -29,16 +29,14 @@ use rusqlite::Connection;
 pub use embedded::migrations;
 
 use crate::connection::Opener;
+use crate::opening;
 use crate::options::SqliteOptions;
 use lock::MigrationLock;
-use script::engine_error;
 
 /// Opens a connection for migrating, with the pragmas of these options. Creates the file if there
 /// is none. Blocks on the disk.
 pub fn connect(options: SqliteOptions) -> Result<Connection> {
-    let opened = Opener::new(options)
-        .writer()
-        .map_err(|error| engine_error("the database cannot be opened", error))?;
+    let opened = opening::explained(&options, || Opener::new(options.clone()).writer())?;
     Ok(opened.connection)
 }
 

@@ -76,8 +76,16 @@ pub enum Synchronous {
 
 impl SqliteOptions {
     /// Options for the database file at `path` in the production profile. Opens nothing.
+    ///
+    /// `":memory:"` means [`in_memory`](Self::in_memory). A path is never read as a SQLite URI:
+    /// opening an empty one, or one that begins with `file:`, is refused.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self::at(Location::File(path.as_ref().to_owned()))
+        let path = path.as_ref();
+        if path == ":memory:" {
+            // To SQLite each connection would get a database of its own.
+            return Self::in_memory();
+        }
+        Self::at(Location::File(path.to_owned()))
     }
 
     /// Options for a fresh database in memory, gone when its last connection is closed.

@@ -51,9 +51,13 @@ impl fmt::Debug for Sqlite {
 impl Sqlite {
     /// Opens the database file at `path` in the production profile, creating it if need be.
     ///
+    /// `":memory:"` opens a database in memory, as [`in_memory`](Self::in_memory) does.
+    ///
     /// # Errors
-    /// `Unavailable` if it cannot be opened, `Corrupt` if it is no database, `Busy` if it stays
-    /// locked.
+    /// `Misuse` for an empty path or a SQLite URI (`file:...`); `Unavailable` if there is no such
+    /// directory or no right to open the file; `ReadOnly` if it or its directory is marked
+    /// read-only; `Corrupt` if it is no database. All these name the path and are not retryable.
+    /// `Busy` if it stays locked.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(SqliteOptions::new(path)).await
     }
@@ -68,7 +72,7 @@ impl Sqlite {
 
     /// Opens a database with these options.
     pub async fn open_with(options: SqliteOptions) -> Result<Self> {
-        let database = off_task(move || Ok(Database::open(options)?)).await?;
+        let database = off_task(move || Database::open(options)).await?;
         Ok(Self {
             database: Arc::new(database),
         })
