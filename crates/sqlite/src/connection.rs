@@ -91,8 +91,7 @@ impl Opener {
         // First of all, since any of the following may meet a lock.
         let interrupt = Interrupt::install(&mut connection, self.options.busy_timeout)?;
         self.configure(&connection)?;
-        decimal::register(&connection)?;
-        functions::register(&connection)?;
+        extend(&connection)?;
         rusqlite::vtab::array::load_module(&connection)?;
         Ok(Opened {
             connection,
@@ -132,6 +131,12 @@ impl Opener {
         connection.set_prepared_statement_cache_capacity(options.statement_cache);
         Ok(())
     }
+}
+
+/// Adds what a schema of Larder's refers to, without which SQLite can neither write nor check it.
+pub(crate) fn extend(connection: &Connection) -> rusqlite::Result<()> {
+    decimal::register(connection)?;
+    functions::register(connection)
 }
 
 /// `PRAGMA mmap_size` answers with no row where memory maps are not supported.

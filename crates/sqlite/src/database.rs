@@ -1,13 +1,10 @@
 //! One open database: its writer, its readers, and what they can do.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use larder_core::{Capabilities, Error, ErrorKind, Result, Rows, Select, Table};
 use larder_sql::{Dialect, create_tables, render_select};
 use rusqlite::Connection;
-use rusqlite::backup::{Backup, StepResult};
 
 use crate::connection::Opener;
 use crate::error::EngineError;
@@ -18,13 +15,6 @@ use crate::read::{self, CancelOnDrop, Inline};
 use crate::readers::Readers;
 use crate::write_connection::WriteConnection;
 use crate::writer::Writer;
-
-/// How many pages a backup copies before it lets others have their turn.
-const BACKUP_PAGES: i32 = 1_000;
-/// How long a backup pauses between two steps.
-const BACKUP_PAUSE: Duration = Duration::from_millis(1);
-/// How long a backup waits for a lock before it gives up.
-const BACKUP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The connections of one database, shared by all handles and transactions.
 #[derive(Debug)]
@@ -198,72 +188,4 @@ pub(crate) fn explain(connection: &Connection, select: &Select) -> Result<String
     let steps = run().map_err(|error| crate::error::of_read(error.into(), select))?;
     let access = select.access();
     Ok(format!("{access:?}\n{sql}\n{}", steps.join("\n")))
-}
-
-/// Copies the database into a new file, while others go on reading and writing.
-pub(crate) fn back_up(source: &Connection, target: &Path) -> Result<()> {
-    let engine = |error: rusqlite::Error| Error::from(EngineError::from(error));
-    if target.exists() {
-        return Err(Error::misuse(format!(
-            "`{}` exists already: a backup never replaces a file",
-            target.display()
-        )));
-    }
-    let partial = target.with_extension("partial");
-    let _ = std::fs::remove_file(&partial);
-    let outcome = (|| {
-        let mut copy = Connection::open(&partial).map_err(engine)?;
-        run_backup(source, &mut copy)?;
-        verify(&copy)?;
-        copy.close().map_err(|(_, error)| engine(error))
-    })();
-    let renamed = outcome.and_then(|()| {
-        std::fs::rename(&partial, target).map_err(|error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                "the finished backup could not be renamed",
-            )
-            .with_source(error)
-        })
-    });
-    if renamed.is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
-    renamed
-}
-
-fn run_backup(source: &Connection, copy: &mut Connection) -> Result<()> {
-    let engine = |error: rusqlite::Error| Error::from(EngineError::from(error));
-    let backup = Backup::new(source, copy).map_err(engine)?;
-    let mut locked_since = None;
-    loop {
-        match backup.step(BACKUP_PAGES).map_err(engine)? {
-            StepResult::Done => return Ok(()),
-            StepResult::More => locked_since = None,
-            _ => {
-                let since = *locked_since.get_or_insert_with(std::time::Instant::now);
-                if since.elapsed() > BACKUP_PATIENCE {
-                    return Err(Error::new(
-                        ErrorKind::Busy,
-                        "the database stayed locked during the backup",
-                    ));
-                }
-            }
-        }
-        std::thread::sleep(BACKUP_PAUSE);
-    }
-}
-
-/// A copy counts only once SQLite finds nothing wrong with it.
-fn verify(copy: &Connection) -> Result<()> {
-    let answer: rusqlite::Result<String> =
-        copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
-    match answer {
-        Ok(text) if text == "ok" => Ok(()),
-        Ok(text) => Err(
-            Error::new(ErrorKind::Corrupt, "the backup is damaged; it was not kept")
-                .with_value(text),
-        ),
-        Err(error) => Err(EngineError::from(error).into()),
-    }
 }

@@ -31,6 +31,7 @@
     reason = "an engine's private files are named like the core's"
 )]
 
+mod backup;
 mod bind;
 mod connection;
 mod database;

@@ -119,17 +119,20 @@ impl Sqlite {
     }
 
     /// Copies the whole database into a new file at `path`, consistent as of one moment, while
-    /// others go on reading and writing. The copy is checked, and appears under its name only
-    /// when it is whole.
+    /// others go on reading and writing. The copy is checked and flushed to the disk, and appears
+    /// under its name only when it is whole; until then it lies beside it, in a file whose name
+    /// ends in `.partial`. Dropping the future stops the copy and removes that file.
+    ///
+    /// It is one long read: with a write-ahead log, the log grows while pages are copied. Without
+    /// one ([`JournalMode::Rollback`](crate::JournalMode::Rollback), a database in memory) others
+    /// can begin to write, but their commits wait until the pages are copied.
     ///
     /// # Errors
-    /// `Misuse` if the file exists; `Full` or `Unavailable` from the disk; `Corrupt` if the copy
-    /// does not pass SQLite's integrity check.
+    /// `Misuse` if the file exists, or a log of an earlier database of this name; `Full` or
+    /// `Unavailable`, naming the path, if it cannot be written; `Corrupt` if the copy does not pass
+    /// SQLite's integrity check.
     pub async fn backup_to(&self, path: impl AsRef<Path>) -> Result<()> {
-        let target = path.as_ref().to_owned();
-        self.database
-            .with_reader(move |source| database::back_up(source, &target))
-            .await
+        self.database.back_up(path.as_ref().to_owned()).await
     }
 }
 
