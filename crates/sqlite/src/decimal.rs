@@ -82,8 +82,9 @@ impl<'a> Digits<'a> {
 /// The sum, or `None` where it needs more digits than a decimal has.
 pub(crate) fn add_exactly(left: Decimal, right: Decimal) -> Option<Decimal> {
     let mut sum = left.checked_add(right)?;
-    // The addition rounds where the digits do not suffice; taking one away again shows it.
-    if sum.checked_sub(left)? != right {
+    // The addition rounds where the digits do not suffice; taking the larger one away again shows
+    // it, whichever that is.
+    if sum.checked_sub(left)? != right || sum.checked_sub(right)? != left {
         return None;
     }
     if sum.is_zero() {

@@ -9,7 +9,7 @@ use larder_core::{Db, Email, Result, TxOptions};
 use larder_sqlite::Sqlite;
 
 use crate::journal::{self, Journal, Kind};
-use crate::{TASKS, options};
+use crate::{TASKS, full, options};
 
 /// Where database and journals are; only a child has it.
 pub(crate) const DIRECTORY: &str = "LARDER_CRASH_DIRECTORY";
@@ -34,6 +34,12 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
 
 fn run(directory: OsString) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let directory = PathBuf::from(directory);
+    if std::env::var_os(full::FILL).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        return Ok(runtime.block_on(full::fill(&directory))?);
+    }
     let round: usize = std::env::var(ROUND)?.parse()?;
     let durable: bool = std::env::var(DURABLE)?.parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

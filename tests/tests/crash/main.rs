@@ -9,6 +9,7 @@
 //! The child is this program, started with an environment variable.
 
 mod child;
+mod full;
 mod journal;
 mod judge;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("sqlite::killed_while_writing", || rounds(false)),
         Trial::test("sqlite_durable::killed_while_writing", || rounds(true)),
+        Trial::test("sqlite::out_of_room", full::runs_out_of_room),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

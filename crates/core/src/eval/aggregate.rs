@@ -173,8 +173,9 @@ fn add_float(sum: &mut f64, lost: &mut f64, v: f64) {
 /// The exact sum, or `None` where it needs more digits than a decimal has.
 pub(super) fn add_decimals(a: Decimal, b: Decimal) -> Option<Decimal> {
     let mut sum = a.checked_add(b)?;
-    // The addition rounds where the digits do not suffice; taking one away again shows it.
-    if sum.checked_sub(a)? != b {
+    // The addition rounds where the digits do not suffice; taking the larger one away again shows
+    // it, whichever that is.
+    if sum.checked_sub(a)? != b || sum.checked_sub(b)? != a {
         return None;
     }
     if sum.is_zero() {
