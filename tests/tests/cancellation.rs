@@ -2,9 +2,10 @@
 //! no open transaction, nothing half done, and an answer in time.
 //!
 //! A call is polled at the pace of a busy task (again at once) and of a patient one (after the
-//! work behind it had time to go on), so that it is dropped before, during and after that work.
+//! work behind it had time to go on), so that it is dropped before, during and after that work;
+//! and while somebody else's transaction keeps writes waiting, so that it is dropped in the queue.
 
-use std::future::poll_fn;
+use std::future::{Ready, poll_fn, ready};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -22,8 +23,27 @@ const USERS: usize = 60;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a patient task waits between two polls.
 const PATIENCE: Duration = Duration::from_micros(400);
-/// The most polls a dropped call gets, where its end is further away.
-const POLLS_MAX: usize = 600;
+
+/// How a call is polled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Again at once.
+    Busy,
+    /// After a while.
+    Patient,
+    /// After a while, behind an open transaction.
+    Blocked,
+}
+
+impl Pace {
+    /// The most polls a dropped call gets, where its end is further away.
+    fn polls_max(self) -> usize {
+        if self == Self::Blocked { 4 } else { 600 }
+    }
+}
+
+/// How much is done, and how much that can be.
+type Done = Result<(u64, u64)>;
 
 /// A call to be dropped. The number is another one each time.
 struct Call {
@@ -32,7 +52,7 @@ struct Call {
     prepare: fn(Db, usize) -> BoxFuture<'static, Result<()>>,
     run: fn(Db, usize) -> BoxFuture<'static, Result<()>>,
     /// How much of the call's work is done, and how much that can be: it must be nothing or all.
-    done: fn(Db, usize) -> BoxFuture<'static, Result<(u64, u64)>>,
+    done: fn(Db, usize) -> BoxFuture<'static, Done>,
 }
 
 macro_rules! call {
@@ -107,14 +127,24 @@ async fn drop_everything(store: Arc<dyn Storage>) -> Result<()> {
     }
     let mut number = 0;
     for call in calls() {
-        for pause in [None, Some(PATIENCE)] {
+        for pace in [Pace::Busy, Pace::Patient, Pace::Blocked] {
             let mut polls = 0;
             loop {
                 number += 1;
                 (call.prepare)(db.clone(), number).await?;
-                let ended = poll_times((call.run)(db.clone(), number), polls, pause).await?;
-                check(&db, &call, number, polls).await?;
-                if ended || polls > POLLS_MAX {
+                let blocker = match pace {
+                    Pace::Blocked => Some(db.begin(TxOptions::default()).await?),
+                    Pace::Busy | Pace::Patient => None,
+                };
+                let ended = poll_times((call.run)(db.clone(), number), polls, pace).await?;
+                drop(blocker);
+                let done = check(&db, &call, number, polls).await?;
+                assert!(
+                    pace != Pace::Blocked || ended || done == 0,
+                    "`{}` was dropped in the queue, and yet done",
+                    call.name
+                );
+                if ended || polls > pace.polls_max() {
                     break;
                 }
                 polls += 1 + polls / 4;
@@ -130,23 +160,23 @@ async fn drop_everything(store: Arc<dyn Storage>) -> Result<()> {
 async fn poll_times(
     mut future: BoxFuture<'static, Result<()>>,
     polls: usize,
-    pause: Option<Duration>,
+    pace: Pace,
 ) -> Result<bool> {
     for _ in 0..polls {
         let polled = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
         if let Poll::Ready(outcome) = polled {
             return outcome.map(|()| true);
         }
-        match pause {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => tokio::task::yield_now().await,
+        match pace {
+            Pace::Patient | Pace::Blocked => tokio::time::sleep(PATIENCE).await,
+            Pace::Busy => tokio::task::yield_now().await,
         }
     }
     Ok(false)
 }
 
 /// The next user: a transaction that writes, and then a look at what the call has left.
-async fn check(db: &Db, call: &Call, number: usize, polls: usize) -> Result<()> {
+async fn check(db: &Db, call: &Call, number: usize, polls: usize) -> Result<u64> {
     let what = format!("`{}` dropped after {polls} polls", call.name);
     let next = async {
         let tx = db.begin(TxOptions::default()).await?;
@@ -157,11 +187,11 @@ async fn check(db: &Db, call: &Call, number: usize, polls: usize) -> Result<()> 
     match tokio::time::timeout(DEADLINE, next).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => panic!("{what}: the next user got {error:?}"),
-        Err(_) => panic!("{what}: the next user waits in vain"),
+        Err(late) => panic!("{what}: the next user waits in vain: {late}"),
     }
     let (done, whole) = (call.done)(db.clone(), number).await?;
     assert!(done == 0 || done == whole, "{what}: {done} of {whole} done");
-    Ok(())
+    Ok(done)
 }
 
 fn new_user(number: usize, name: &str) -> Result<NewUser> {
@@ -178,8 +208,8 @@ fn new_post(author: &User, slug: &str) -> NewPost {
     }
 }
 
-async fn nothing(_: Db, _: usize) -> Result<()> {
-    Ok(())
+fn nothing(_: Db, _: usize) -> Ready<Result<()>> {
+    ready(Ok(()))
 }
 
 // Reads

@@ -107,10 +107,7 @@ impl Writer {
                 let rows = (0..MANY).map(|at| NewTag::new(format!("{name}-{at}")));
                 db.insert_all(rows).await.map(drop)
             }
-            Kind::Transaction => {
-                db.transaction(|tx| family(tx.to_owned(), name.clone()))
-                    .await
-            }
+            Kind::Transaction => db.transaction(|tx| family(tx, name.clone())).await,
             Kind::RolledBack => {
                 let tx = db.begin(TxOptions::default()).await?;
                 family(tx.clone(), name).await?;

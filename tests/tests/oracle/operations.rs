@@ -87,6 +87,10 @@ impl fmt::Display for Op {
     }
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "the parameters are shown to functions that may fail"
+)]
 fn show(params: &mut Vec<String>, param: &Param<'_>) -> fmt::Result {
     params.push(match param {
         Param::Value(value, _) => format!("{value:?}"),

@@ -22,9 +22,9 @@ pub(crate) fn select(rng: &mut Rng, schema: &Schema) -> Select {
         select.link = link(rng, schema, table);
     }
     if rng.u8(..10) < 4 {
-        grouped(rng, &mut select)
+        grouped(rng, &mut select);
     } else {
-        plain(rng, &mut select)
+        plain(rng, &mut select);
     }
     select
 }
@@ -89,7 +89,7 @@ fn plain(rng: &mut Rng, select: &mut Select) {
     if is_cut(select) {
         match &select.output {
             Output::Exprs(exprs) if select.distinct => {
-                ordered.extend(exprs.iter().filter_map(column))
+                ordered.extend(exprs.iter().filter_map(column));
             }
             _ => ordered.extend(table.key),
         }
@@ -100,7 +100,7 @@ fn plain(rng: &mut Rng, select: &mut Select) {
 fn column(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Column(at) => Some(*at),
-        _ => None,
+        Expr::Aggregate(..) => None,
     }
 }
 

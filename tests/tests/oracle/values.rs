@@ -95,7 +95,7 @@ fn pool(kind: Kind) -> Vec<Value> {
             .map(|text| Value::Text(Cow::Borrowed(text)))
             .collect(),
         Kind::Bytes => {
-            let bytes: [&[u8]; 6] = [&[1], &[], &[0], &[1, 0], &[255], &[b'a']];
+            let bytes: [&[u8]; 6] = [&[1], &[], &[0], &[1, 0], &[255], b"a"];
             bytes
                 .iter()
                 .map(|bytes| Value::Bytes(bytes.to_vec()))
