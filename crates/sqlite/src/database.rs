@@ -12,6 +12,7 @@ use crate::interrupt::{Budget, Patience};
 use crate::opening;
 use crate::options::SqliteOptions;
 use crate::read::{self, CancelOnDrop, Inline};
+use crate::read_ahead::Kept;
 use crate::readers::Readers;
 use crate::write_connection::WriteConnection;
 use crate::writer::Writer;
@@ -85,6 +86,16 @@ impl Database {
 
     /// Runs a read of any length on a blocking thread.
     pub(crate) async fn read_blocking(&self, select: Select, mut rows: Rows) -> Result<Rows> {
+        if self.capabilities.reads_during_writes || !rows.may_wait() {
+            return self.read_at_once(select, rows).await;
+        }
+        let kept = Rows::new(Kept::of(&select));
+        let kept = self.read_at_once(select, kept).await?;
+        kept.into_sink::<Kept>()?.show(&mut rows).await?;
+        Ok(rows)
+    }
+
+    async fn read_at_once(&self, select: Select, mut rows: Rows) -> Result<Rows> {
         let reader = self.readers.check_out(None).await?;
         let cancel = CancelOnDrop::default();
         let token = cancel.0.clone();
@@ -145,15 +156,22 @@ impl Database {
         .await
     }
 
-    /// Closes everything; twice is fine.
+    /// Closes everything; twice is fine. Waits for the writer as long as for a lock: a transaction
+    /// may be left open by the very task that closes.
     pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
-        let connection = self.writer.close().await;
+        let patience = self.options.busy_timeout;
+        let writer = tokio::time::timeout(patience, self.writer.close()).await;
         let database = Arc::clone(self);
         off_task(move || {
             database.readers.close();
-            match connection {
-                Some(connection) => connection.close().map_err(|e| EngineError::from(e).into()),
-                None => Ok(()),
+            match writer {
+                Ok(Some(connection)) => connection.close().map_err(|e| EngineError::from(e).into()),
+                Ok(None) => Ok(()),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Busy,
+                    "a transaction is still open: end it or drop its handle, and close again; \
+                     nothing new is accepted meanwhile",
+                )),
             }
         })
         .await

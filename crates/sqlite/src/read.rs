@@ -1,6 +1,10 @@
 //! Runs reads: inline on the calling task where they are short, on a blocking thread otherwise.
 
-use larder_core::{Access, Error, Flow, Result, Rows, Select};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use larder_core::{Access, Error, ErrorKind, Flow, Result, Rows, Select};
 use larder_sql::select_params;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
@@ -51,7 +55,7 @@ pub(crate) fn run_inline(
     rows: &mut Rows,
 ) -> Result<Inline> {
     interrupt.arm(Budget::Steps(budget), Patience::None);
-    let outcome = run(connection, select, rows);
+    let outcome = run(connection, select, rows, None);
     let ending = interrupt.ending();
     // A budget that was used up would interrupt whatever runs next on the connection.
     interrupt.arm(Budget::Unlimited, Patience::None);
@@ -78,8 +82,8 @@ pub(crate) fn run_blocking(
     select: &Select,
     rows: &mut Rows,
 ) -> Result<()> {
-    interrupt.arm_cancellable(Budget::Unlimited, Patience::BusyTimeout, cancel);
-    let outcome = run(connection, select, rows);
+    interrupt.arm_cancellable(Budget::Unlimited, Patience::BusyTimeout, cancel.clone());
+    let outcome = run(connection, select, rows, Some(&cancel));
     let ending = interrupt.ending();
     // A cancellation that comes late must not end whatever runs next on the connection.
     interrupt.arm(Budget::Unlimited, Patience::BusyTimeout);
@@ -103,15 +107,18 @@ impl Trouble {
     fn into_error(self, ending: Ending, select: &Select) -> Error {
         match self {
             Self::Sink(error) => error,
-            Self::Engine(_) if ending == Ending::Cancelled => {
-                Error::new(larder_core::ErrorKind::Timeout, "the read was cancelled")
-            }
+            Self::Engine(_) if ending == Ending::Cancelled => cancelled(),
             Self::Engine(error) => error::of_read(error, select),
         }
     }
 }
 
-fn run(connection: &Connection, select: &Select, rows: &mut Rows) -> Result<(), Trouble> {
+fn run(
+    connection: &Connection,
+    select: &Select,
+    rows: &mut Rows,
+    cancel: Option<&Cancel>,
+) -> Result<(), Trouble> {
     let text = statement::of_select(select);
     let mut statement = statement::prepare(connection, &text.sql)?;
     {
@@ -124,14 +131,33 @@ fn run(connection: &Connection, select: &Select, rows: &mut Rows) -> Result<(), 
             Flow::More => {}
             Flow::Stop => break,
             // Only sinks that may wait fill up, and those are read on blocking threads.
-            Flow::Full => {
-                if Handle::current().block_on(rows.flush()) == Flow::Stop {
-                    break;
-                }
-            }
+            Flow::Full => match Handle::current().block_on(flush(rows, cancel)) {
+                None => return Err(Trouble::Sink(cancelled())),
+                Some(Flow::Stop) => break,
+                Some(_) => {}
+            },
         }
     }
     Ok(())
+}
+
+/// Waits until the sink has room; `None` if the read is cancelled meanwhile.
+async fn flush(rows: &mut Rows, cancel: Option<&Cancel>) -> Option<Flow> {
+    let mut flushed = rows.flush();
+    let Some(cancel) = cancel else {
+        return Some(flushed.await);
+    };
+    let mut cancelled = pin!(cancel.cancelled());
+    poll_fn(|context| match cancelled.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => flushed.as_mut().poll(context).map(Some),
+    })
+    .await
+}
+
+#[cold]
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Timeout, "the read was cancelled")
 }
 
 /// Interrupts a blocking read when its future is dropped.

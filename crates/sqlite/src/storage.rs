@@ -23,6 +23,16 @@ use crate::{transaction, write};
 /// by itself; none is acknowledged before its commit. Cheap to clone; needs a tokio runtime with
 /// time enabled.
 ///
+/// A stream outside of a transaction keeps nobody from writing. Without a write-ahead log (in
+/// memory, or with [`JournalMode::Rollback`](crate::JournalMode::Rollback)) that takes reading all
+/// of its rows into memory first. Inside a transaction a stream uses the transaction's connection:
+/// until its rows are taken or it is dropped, the transaction answers anything else with `Misuse`,
+/// after half a second. A rollback ends the stream.
+///
+/// Closing waits for a transaction that is still open as long as for a lock
+/// ([`busy_timeout`](SqliteOptions::busy_timeout)) and then answers `Busy`. From then on nothing new
+/// is accepted; the transaction may still be ended, and closing again finishes the work.
+///
 /// ```
 /// use larder_core::{Db, models::{self, NewTag, Tag}};
 /// use larder_sqlite::Sqlite;

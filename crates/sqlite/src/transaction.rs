@@ -2,26 +2,35 @@
 //!
 //! All handles of one transaction share its connection behind a lock that is held for one
 //! operation at a time. The open handles form a stack, the transaction at the bottom and its
-//! savepoints above; only the topmost may work. Dropping a handle undoes it and those above it, at
-//! once if the connection is free, else before its next use.
+//! savepoints above; only the topmost may work. Dropping a handle, or rolling it back, ends a read
+//! that runs on it or above it, and undoes it and those above it: at once if the connection is
+//! free, else before its next use.
+//!
+//! A stream holds the connection until its last row is read, or until it is dropped. Whatever else
+//! is asked of the transaction meanwhile waits half a second and is then refused as a misuse: the
+//! task that waits is most likely the one that should take the rows.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use larder_core::{
     Capabilities, Error, ErrorKind, Result, Rows, Select, Storage, Transaction, TxOptions, Write,
     Written,
 };
-use rusqlite::Connection;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout_at;
 
-use crate::database::{Database, explain, off_task};
-use crate::error::{EngineError, Failure, failure};
-use crate::interrupt::{Interrupt, Patience};
+use crate::database::{Database, off_task};
+use crate::error::EngineError;
+use crate::held::Held;
+use crate::interrupt::Cancel;
 use crate::read::{self, CancelOnDrop, Inline};
-use crate::readers::CheckedOut;
 use crate::write;
-use crate::writer::OwnedWriter;
+
+/// How long an operation waits for a stream of its own transaction.
+const STREAM_WAIT: Duration = Duration::from_millis(500);
 
 /// One handle of a transaction.
 #[derive(Debug)]
@@ -29,15 +38,17 @@ pub(crate) struct SqliteTransaction {
     shared: Arc<Shared>,
     /// Tells the handles of one transaction apart; never used twice.
     serial: u64,
+    committed: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Shared {
     database: Arc<Database>,
-    read_only: bool,
     state: Arc<Mutex<State>>,
     /// The handles that were dropped and not looked at yet.
     abandoned: std::sync::Mutex<Vec<u64>>,
+    /// The read that a blocking thread runs at the moment.
+    reading: std::sync::Mutex<Option<Reading>>,
 }
 
 #[derive(Debug)]
@@ -45,42 +56,25 @@ struct State {
     /// `None` once the transaction has ended.
     held: Option<Held>,
     /// The open handles, the outermost first.
-    open: Vec<u64>,
+    open: Vec<Level>,
     /// How many handles there have been.
     handles: u64,
-    committed: bool,
 }
 
-/// The connection a transaction runs on. Dropping it rolls back.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    serial: u64,
+    read_only: bool,
+}
+
+/// A read on a blocking thread.
 #[derive(Debug)]
-enum Held {
-    Writer(OwnedWriter),
-    Reader(Box<CheckedOut>),
-}
-
-impl Held {
-    fn connection(&self) -> &Connection {
-        match self {
-            Self::Writer(writer) => writer,
-            Self::Reader(reader) => reader.connection(),
-        }
-    }
-
-    fn interrupt(&self) -> &Interrupt {
-        match self {
-            Self::Writer(writer) => writer.interrupt(),
-            Self::Reader(reader) => reader.interrupt(),
-        }
-    }
-
-    fn arm(&mut self, patience: Patience) {
-        let budget = crate::interrupt::Budget::Unlimited;
-        self.interrupt().arm(budget, patience);
-    }
-
-    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
-        self.connection().prepare_cached(sql)?.execute([]).map(drop)
-    }
+struct Reading {
+    /// The handles that were open when it began; the last one reads.
+    open: Vec<u64>,
+    cancel: Cancel,
+    /// Whether it waits for somebody to take its rows.
+    streams: bool,
 }
 
 /// Begins a transaction on the database.
@@ -89,100 +83,128 @@ pub(crate) async fn begin(
     options: TxOptions,
 ) -> Result<SqliteTransaction> {
     database.capabilities().check_tx(&options)?;
-    let held = if options.read_only {
-        let reader = database.readers().check_out(options.deadline).await?;
-        begin_reading(Held::Reader(Box::new(reader))).await?
-    } else {
-        let writer = database.writer().exclusive(options.deadline).await?;
-        begin_writing(Held::Writer(writer)).await?
+    check_deadline(options.deadline)?;
+    let begun = hold(database, &options);
+    let held = match options.deadline {
+        None => begun.await?,
+        // What begins too late is dropped, which rolls it back.
+        Some(deadline) => {
+            (timeout_at(deadline.into(), begun).await).map_err(|_| EngineError::Timeout)??
+        }
     };
-    Ok(SqliteTransaction {
-        shared: Arc::new(Shared {
-            database: Arc::clone(database),
-            read_only: options.read_only,
-            state: Arc::new(Mutex::new(State {
-                held: Some(held),
-                open: vec![0],
-                handles: 1,
-                committed: false,
-            })),
-            abandoned: std::sync::Mutex::default(),
-        }),
+    let level = Level {
         serial: 0,
-    })
+        read_only: options.read_only,
+    };
+    let state = State {
+        held: Some(held),
+        open: vec![level],
+        handles: 1,
+    };
+    let shared = Shared {
+        database: Arc::clone(database),
+        state: Arc::new(Mutex::new(state)),
+        abandoned: std::sync::Mutex::default(),
+        reading: std::sync::Mutex::default(),
+    };
+    Ok(SqliteTransaction::new(Arc::new(shared), 0))
 }
 
-/// Begins at once, or on a blocking thread if another process holds the lock.
-async fn begin_writing(mut held: Held) -> Result<Held> {
-    held.arm(Patience::None);
-    match held.execute("BEGIN IMMEDIATE") {
-        Ok(()) => Ok(held),
-        Err(error) if failure(&error) == Failure::Busy => {
-            off_task(move || {
-                held.arm(Patience::BusyTimeout);
-                held.execute("BEGIN IMMEDIATE").map_err(EngineError::from)?;
-                Ok(held)
-            })
-            .await
-        }
-        Err(error) => Err(EngineError::from(error).into()),
+async fn hold(database: &Database, options: &TxOptions) -> Result<Held> {
+    if options.read_only {
+        let reader = database.readers().check_out(options.deadline).await?;
+        Held::begin_reading(reader).await
+    } else {
+        let writer = database.writer().exclusive(options.deadline).await?;
+        Held::begin_writing(writer).await
     }
 }
 
-/// Begins and fixes the snapshot, so that it is the state at the beginning.
-async fn begin_reading(mut held: Held) -> Result<Held> {
-    let snapshot = |held: &Held| -> rusqlite::Result<()> {
-        held.execute("BEGIN")?;
-        held.connection()
-            .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)")?
-            .query_row([], |_| Ok(()))
-    };
-    off_task(move || {
-        held.arm(Patience::BusyTimeout);
-        snapshot(&held).map_err(EngineError::from)?;
-        Ok(held)
-    })
-    .await
-}
-
 impl Shared {
-    /// Takes the connection for one operation of this handle.
-    async fn enter(&self, serial: u64) -> Result<OwnedMutexGuard<State>> {
-        let mut state = Arc::clone(&self.state).lock_owned().await;
+    /// Takes the connection for one operation of this handle, by the deadline.
+    async fn enter(
+        &self,
+        serial: u64,
+        deadline: Option<Instant>,
+    ) -> Result<OwnedMutexGuard<State>> {
+        let mut state = self.lock(deadline).await?;
         self.settle(&mut state);
-        if (state.held.as_ref()).is_some_and(|held| held.connection().is_autocommit()) {
+        if state.held.as_ref().is_some_and(Held::has_ended) {
             // SQLite rolled the transaction back when a statement failed. What came after would
             // be committed by itself.
             state.held = None;
             state.open.clear();
         }
-        match state.open.iter().position(|&open| open == serial) {
+        match state.open.iter().position(|level| level.serial == serial) {
             None => Err(ended()),
             Some(level) if level + 1 < state.open.len() => Err(Error::misuse(
                 "a nested transaction is open: use its handle, or end it first",
             )),
-            Some(_) => Ok(state),
+            Some(_) => {
+                check_deadline(deadline)?;
+                Ok(state)
+            }
         }
     }
 
-    fn abandon(&self, serial: u64) {
+    async fn lock(&self, deadline: Option<Instant>) -> Result<OwnedMutexGuard<State>> {
+        if let Ok(state) = Arc::clone(&self.state).try_lock_owned() {
+            return Ok(state);
+        }
+        let mut lock = Box::pin(Arc::clone(&self.state).lock_owned());
+        if self.streams() {
+            let until = Instant::now() + STREAM_WAIT;
+            let until = deadline.map_or(until, |deadline| deadline.min(until));
+            if let Ok(state) = timeout_at(until.into(), &mut lock).await {
+                return Ok(state);
+            }
+            if self.streams() {
+                return Err(Error::misuse(
+                    "a stream of this transaction is open: take its rows to the end or drop it \
+                     first; nothing was applied",
+                ));
+            }
+        }
+        match deadline {
+            None => Ok(lock.await),
+            Some(deadline) => (timeout_at(deadline.into(), lock).await).map_err(|_| too_late()),
+        }
+    }
+
+    /// Whether a stream of this transaction is open.
+    fn streams(&self) -> bool {
+        let reading = self.reading();
+        reading
+            .as_ref()
+            .is_some_and(|reading| reading.streams && !reading.cancel.is_cancelled())
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<u64>> {
         self.abandoned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(serial);
+    }
+
+    /// Has the handle undone, and ends what is read on it or above it.
+    fn abandon(&self, serial: u64) {
+        self.abandoned().push(serial);
+        if let Some(reading) = &*self.reading()
+            && reading.open.contains(&serial)
+        {
+            reading.cancel.cancel();
+        }
     }
 
     /// Undoes what the handles that were dropped had not ended.
     fn settle(&self, state: &mut State) {
-        let abandoned = std::mem::take(
-            &mut *self
-                .abandoned
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let abandoned = std::mem::take(&mut *self.abandoned());
         let levels = abandoned
             .iter()
-            .filter_map(|serial| state.open.iter().position(|open| open == serial));
+            .filter_map(|serial| state.open.iter().position(|level| level.serial == *serial));
         if let Some(level) = levels.min() {
             state.undo(level);
         }
@@ -190,14 +212,18 @@ impl Shared {
 }
 
 impl State {
+    fn held(&mut self) -> Result<&mut Held> {
+        self.held.as_mut().ok_or_else(ended)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.open.last().is_none_or(|level| level.read_only)
+    }
+
     /// Undoes the level and those above it.
     fn undo(&mut self, level: usize) {
-        let undone = match &mut self.held {
-            Some(held) if level > 0 => {
-                held.arm(Patience::None);
-                held.execute(&format!("ROLLBACK TO larder_{level}"))
-                    .and_then(|()| held.execute(&format!("RELEASE larder_{level}")))
-            }
+        let undone = match &self.held {
+            Some(held) if level > 0 => held.undo_savepoint(level),
             _ => Ok(()),
         };
         self.open.truncate(level);
@@ -209,49 +235,65 @@ impl State {
     }
 }
 
-impl SqliteTransaction {
-    /// Runs work on a blocking thread that owns the connection meanwhile.
-    async fn off_task<T: Send + 'static>(
-        &self,
-        mut state: OwnedMutexGuard<State>,
-        work: impl FnOnce(&mut Held) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        // The handle may be dropped while the work runs: then the level is undone right after.
-        let shared = Arc::clone(&self.shared);
-        off_task(move || {
-            let outcome = state.held.as_mut().ok_or_else(ended).and_then(work);
-            shared.settle(&mut state);
-            outcome
-        })
-        .await
-    }
+/// The connection while a blocking thread uses it. When that ends, in whatever way, it undoes what
+/// was dropped meanwhile.
+struct Working {
+    shared: Arc<Shared>,
+    state: OwnedMutexGuard<State>,
+}
 
-    fn refuse_read_only(&self) -> Result<()> {
-        if self.shared.read_only {
-            return Err(Error::new(
-                ErrorKind::ReadOnly,
-                "the transaction was begun read-only: begin one without read_only() to write",
-            ));
-        }
-        Ok(())
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.shared.reading().take();
+        self.shared.settle(&mut self.state);
     }
 }
 
-/// Runs a write whose statements are undone together if one fails.
-fn write_atomically(held: &mut Held, write: Write, rows: &mut Rows) -> Result<Written> {
-    held.arm(Patience::BusyTimeout);
-    let sql = |sql| held.execute(sql).map_err(EngineError::from);
-    sql("SAVEPOINT larder_write")?;
-    let outcome = write::run(held.connection(), write, rows);
-    if outcome.is_err() {
-        if held.connection().is_autocommit() {
-            // A full or failing disk: SQLite has rolled everything back.
-            return outcome;
+impl SqliteTransaction {
+    fn new(shared: Arc<Shared>, serial: u64) -> Self {
+        Self {
+            shared,
+            serial,
+            committed: AtomicBool::new(false),
         }
-        sql("ROLLBACK TO larder_write")?;
     }
-    sql("RELEASE larder_write")?;
-    outcome
+
+    fn working(&self, state: OwnedMutexGuard<State>) -> Working {
+        Working {
+            shared: Arc::clone(&self.shared),
+            state,
+        }
+    }
+
+    /// Runs a read of any length on a blocking thread.
+    async fn read_blocking(
+        &self,
+        state: OwnedMutexGuard<State>,
+        query: Select,
+        mut rows: Rows,
+    ) -> Result<Rows> {
+        let cancel = CancelOnDrop::default();
+        let token = cancel.0.clone();
+        *self.shared.reading() = Some(Reading {
+            open: state.open.iter().map(|level| level.serial).collect(),
+            cancel: token.clone(),
+            streams: rows.may_wait(),
+        });
+        let mut working = self.working(state);
+        off_task(move || {
+            let held = working.state.held()?;
+            let (connection, interrupt) = (held.connection(), held.interrupt());
+            let outcome =
+                read::run_blocking(connection, interrupt, token.clone(), &query, &mut rows);
+            match outcome {
+                Ok(()) => Ok(rows),
+                // Somebody rolled it back, or nobody waits for the answer.
+                Err(_) if token.is_cancelled() => Err(ended()),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -261,46 +303,34 @@ impl Storage for SqliteTransaction {
     }
 
     async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
-        let state = self.shared.enter(self.serial).await?;
+        let mut state = self.shared.enter(self.serial, None).await?;
         if read::is_short(&query, &rows) {
-            let held = state.held.as_ref().ok_or_else(ended)?;
+            let held = state.held()?;
+            let (connection, interrupt) = (held.connection(), held.interrupt());
             let budget = self.shared.database.options().inline_budget;
-            let run = read::run_inline(
-                held.connection(),
-                held.interrupt(),
-                budget,
-                &query,
-                &mut rows,
-            )?;
+            let run = read::run_inline(connection, interrupt, budget, &query, &mut rows)?;
             if run == Inline::Done {
                 return Ok(rows);
             }
         }
-        let cancel = CancelOnDrop::default();
-        let token = cancel.0.clone();
-        self.off_task(state, move |held| {
-            read::run_blocking(
-                held.connection(),
-                held.interrupt(),
-                token,
-                &query,
-                &mut rows,
-            )?;
-            Ok(rows)
-        })
-        .await
+        // In a box of its own, to keep the future of a point read small.
+        Box::pin(self.read_blocking(state, query, rows)).await
     }
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
-        self.refuse_read_only()?;
-        let mut state = self.shared.enter(self.serial).await?;
+        let deadline = write.deadline;
+        let mut state = self.shared.enter(self.serial, deadline).await?;
+        if state.is_read_only() {
+            return Err(read_only());
+        }
         if write::is_short(&write) {
-            let held = state.held.as_mut().ok_or_else(ended)?;
-            let written = write_atomically(held, write, &mut rows)?;
+            let written = state.held()?.write(write, &mut rows)?;
             return Ok((written, rows));
         }
-        self.off_task(state, move |held| {
-            let written = write_atomically(held, write, &mut rows)?;
+        let mut working = self.working(state);
+        off_task(move || {
+            check_deadline(deadline)?;
+            let written = working.state.held()?.write(write, &mut rows)?;
             Ok((written, rows))
         })
         .await
@@ -308,25 +338,19 @@ impl Storage for SqliteTransaction {
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
         self.capabilities().check_tx(&options)?;
-        let mut state = self.shared.enter(self.serial).await?;
+        let mut state = self.shared.enter(self.serial, options.deadline).await?;
         let level = state.open.len();
-        let held = state.held.as_mut().ok_or_else(ended)?;
-        held.arm(Patience::None);
-        held.execute(&format!("SAVEPOINT larder_{level}"))
-            .map_err(EngineError::from)?;
+        state.held()?.set_savepoint(level)?;
         let serial = state.handles;
         state.handles += 1;
-        state.open.push(serial);
-        Ok(Box::new(Self {
-            shared: Arc::clone(&self.shared),
-            serial,
-        }))
+        let read_only = options.read_only || state.is_read_only();
+        state.open.push(Level { serial, read_only });
+        Ok(Box::new(Self::new(Arc::clone(&self.shared), serial)))
     }
 
     async fn explain(&self, query: Select) -> Result<String> {
-        let state = self.shared.enter(self.serial).await?;
-        let held = state.held.as_ref().ok_or_else(ended)?;
-        explain(held.connection(), &query)
+        let mut state = self.shared.enter(self.serial, None).await?;
+        state.held()?.explain(&query)
     }
 
     async fn close(&self) -> Result<()> {
@@ -339,40 +363,46 @@ impl Storage for SqliteTransaction {
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn commit(&self) -> Result<()> {
-        let mut state = self.shared.enter(self.serial).await?;
+        let mut state = self.shared.enter(self.serial, None).await?;
         let level = state.open.len() - 1;
         if level > 0 {
-            let held = state.held.as_mut().ok_or_else(ended)?;
-            held.arm(Patience::None);
-            held.execute(&format!("RELEASE larder_{level}"))
-                .map_err(EngineError::from)?;
+            state.held()?.release_savepoint(level)?;
             state.open.pop();
+            self.committed.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        let mut held = state.held.take().ok_or_else(ended)?;
+        let held = state.held.take().ok_or_else(ended)?;
+        let read_only = state.is_read_only();
         state.open.clear();
-        state.committed = true;
+        self.committed.store(true, Ordering::Relaxed);
         drop(state);
-        let quick = self.shared.read_only || self.shared.database.commits_quickly();
-        let mut commit = move || {
-            held.arm(Patience::BusyTimeout);
-            held.execute("COMMIT").map_err(commit_failed)
-        };
-        if quick {
-            commit()
+        let quick = self.shared.database.commits_quickly() && held.ends_quickly();
+        if read_only || quick {
+            held.commit()
         } else {
-            off_task(commit).await
+            off_task(move || held.commit()).await
         }
     }
 
     async fn rollback(&self) -> Result<()> {
-        let mut state = Arc::clone(&self.shared.state).lock_owned().await;
-        if state.committed {
+        if self.committed.load(Ordering::Relaxed) {
             return Err(ended());
         }
         self.shared.abandon(self.serial);
-        self.shared.settle(&mut state);
-        Ok(())
+        let mut state = Arc::clone(&self.shared.state).lock_owned().await;
+        if self.committed.load(Ordering::Relaxed) {
+            return Err(ended()); // by a commit that was under way
+        }
+        if state.held.as_ref().is_none_or(Held::ends_quickly) {
+            self.shared.settle(&mut state);
+            return Ok(());
+        }
+        let working = self.working(state);
+        off_task(move || {
+            drop(working); // which undoes it
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -386,15 +416,19 @@ impl Drop for SqliteTransaction {
     }
 }
 
-/// A failed commit was not applied if SQLite refused it for a lock or a constraint; otherwise the
-/// log may hold it after all.
-fn commit_failed(cause: rusqlite::Error) -> Error {
-    match failure(&cause) {
-        Failure::Busy | Failure::ForeignKey | Failure::Constraint | Failure::Interrupted => {
-            EngineError::from(cause).into()
-        }
-        _ => EngineError::Unknown(Some(Arc::new(cause))).into(),
+fn check_deadline(deadline: Option<Instant>) -> Result<()> {
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return Err(too_late());
     }
+    Ok(())
+}
+
+#[cold]
+fn too_late() -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        "the deadline passed before the transaction could go on; nothing was applied",
+    )
 }
 
 #[cold]
@@ -402,5 +436,13 @@ fn ended() -> Error {
     Error::new(
         ErrorKind::Closed,
         "the transaction has ended: begin another one",
+    )
+}
+
+#[cold]
+fn read_only() -> Error {
+    Error::new(
+        ErrorKind::ReadOnly,
+        "the transaction was begun read-only: begin one without read_only() to write",
     )
 }

@@ -174,7 +174,11 @@ impl Writer {
             .exclusive_waiting
             .fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.shared.exclusive_waiting);
-        Ok(OwnedWriter(self.shared.lease(deadline).await?))
+        self.shared.check_open()?;
+        let lease = self.shared.lease(deadline).await?;
+        // It may have been closed by someone who did not wait for the connection for ever.
+        self.shared.check_open()?;
+        Ok(OwnedWriter(lease))
     }
 
     /// Refuses new jobs, answers the waiting ones with [`EngineError::Closed`], waits for the
@@ -195,6 +199,13 @@ impl Writer {
 impl Shared {
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<(), EngineError> {
+        if self.line().closed {
+            return Err(EngineError::Closed);
+        }
+        Ok(())
     }
 
     /// Queues a request. If nobody leads, whoever asked does now.
