@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use crate::entity::{Changes, Entity};
 use crate::error::{Error, Result};
-use crate::filter::{Comparison, Filter, Predicate, Related, TextMatch};
+use crate::filter::{Comparison, Filter, Predicate, RELATION_LEVELS, Related, TextMatch};
 use crate::schema::{ColumnDef, Index, Table};
 use crate::select::{Aggregate, Expr, Nulls, Order, Selection};
 use crate::types::{ColumnType, Numeric};
@@ -373,29 +373,19 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
     /// The row this column refers to satisfies the predicate:
     /// `Post::AUTHOR_ID.whose(User::IS_ACTIVE.eq(true))`.
     pub fn whose<P: Entity>(self, predicate: Predicate<P>) -> Predicate<E> {
-        Predicate::from_result(self.parent_key::<P>().and_then(|key| {
-            let filter = predicate.into_filter()?;
-            Ok(Filter::Related(Box::new(Related {
-                from: self.index,
-                table: P::TABLE,
-                to: key,
-                filter,
-            })))
-        }))
+        match self.parent_key::<P>() {
+            Ok(key) => related(self.index, predicate, key),
+            Err(error) => Predicate::from_result(Err(error)),
+        }
     }
 
     /// Rows of the parent that at least one row refers to by this column and satisfies the
     /// predicate: `Post::AUTHOR_ID.any(Post::STATUS.eq(..))` filters users.
     pub fn any<P: Entity>(self, predicate: Predicate<E>) -> Predicate<P> {
-        Predicate::from_result(self.parent_key::<P>().and_then(|key| {
-            let filter = predicate.into_filter()?;
-            Ok(Filter::Related(Box::new(Related {
-                from: key,
-                table: E::TABLE,
-                to: self.index,
-                filter,
-            })))
-        }))
+        match self.parent_key::<P>() {
+            Ok(key) => related(key, predicate, self.index),
+            Err(error) => Predicate::from_result(Err(error)),
+        }
     }
 
     /// Rows of the parent that no row refers to by this column and satisfies the predicate.
@@ -419,6 +409,18 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
             .or_column(E::TABLE.name, self.name())),
         }
     }
+}
+
+/// The rows of which a row of `R` that satisfies the predicate has `to` equal to their `from`.
+fn related<E, R: Entity>(from: usize, predicate: Predicate<R>, to: usize) -> Predicate<E> {
+    predicate.within(RELATION_LEVELS, |filter| {
+        Filter::Related(Box::new(Related {
+            from,
+            table: R::TABLE,
+            to,
+            filter,
+        }))
+    })
 }
 
 /// What an update does to a column.

@@ -12,12 +12,31 @@ pub(crate) fn clause(sql: &mut Sql, keyword: &str, filter: &Filter, scope: Scope
     let conditions = filter.conjuncts();
     if !conditions.is_empty() {
         sql.push(keyword);
-        sql.list(conditions, " AND ", |sql, one| condition(sql, one, scope));
+        joined(sql, conditions, " AND ", scope);
     }
 }
 
+/// The longest list that is written without parentheses.
+const FLAT_MAX: usize = 8;
+
+/// Writes the conditions with the word between them.
+///
+/// `a OR b OR c` is one level more for every further condition, and SQLite takes 1,000 levels.
+/// Halves in parentheses are one level more for twice as many.
+fn joined(sql: &mut Sql, parts: &[Filter], join: &str, scope: Scope) {
+    if parts.len() <= FLAT_MAX {
+        return sql.list(parts, join, |sql, one| condition(sql, one, scope));
+    }
+    let (left, right) = parts.split_at(parts.len() / 2);
+    sql.list([left, right], join, |sql, half| {
+        sql.push("(");
+        joined(sql, half, join, scope);
+        sql.push(")");
+    });
+}
+
 /// Writes one condition, in parentheses where it needs them.
-pub(crate) fn condition(sql: &mut Sql, filter: &Filter, scope: Scope) {
+fn condition(sql: &mut Sql, filter: &Filter, scope: Scope) {
     match filter {
         Filter::All => sql.push("TRUE"),
         Filter::Compare { left, op, .. } => {
@@ -83,7 +102,7 @@ fn several(sql: &mut Sql, parts: &[Filter], join: &str, empty: &str, scope: Scop
         return sql.push(empty);
     }
     sql.push("(");
-    sql.list(parts, join, |sql, one| condition(sql, one, scope));
+    joined(sql, parts, join, scope);
     sql.push(")");
 }
 

@@ -5,7 +5,7 @@ use larder_core::{Expr, Kind, Nulls, Select, Table};
 
 use crate::Statement;
 use crate::dialect::Dialect;
-use crate::filter::{clause, collate, condition, one_of};
+use crate::filter::{clause, collate, one_of};
 use crate::text::{Scope, Sql};
 
 /// The read as SQL. [`select_params`](crate::select_params) gives what to bind.
@@ -127,10 +127,7 @@ fn rest(sql: &mut Sql, select: &Select) {
         sql.push(" WHERE ");
         parent(sql, select);
         one_of(sql);
-        for one in select.filter.conjuncts() {
-            sql.push(" AND ");
-            condition(sql, one, scope);
-        }
+        clause(sql, " AND ", &select.filter, scope);
     } else {
         clause(sql, " WHERE ", &select.filter, scope);
     }

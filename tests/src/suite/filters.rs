@@ -1,11 +1,12 @@
 //! Every comparison, NULL included: only rows for which a filter is *true* are taken.
 
+use larder_core::filter::NESTING_MAX;
 use larder_core::models::Tag;
-use larder_core::{Db, Id, Predicate, Result};
+use larder_core::{Db, ErrorKind, Id, Predicate, Result};
 
-use crate::fixtures::{measures, tags};
+use crate::fixtures::{measures, refused, tags};
 use crate::harness::{TestDb, tests};
-use crate::schema::{Measure, NewMeasure};
+use crate::schema::{Measure, NewMeasure, NewNode, Node};
 
 /// The numbers of the rows a predicate takes, in order, NULLs last.
 async fn numbers(db: &Db, predicate: Predicate<Measure>) -> Result<Vec<Option<i64>>> {
@@ -215,6 +216,89 @@ async fn and_or_and_not_nest(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+/// How many conditions are joined at one level. More work, but take SQLite long.
+const MANY: i64 = 3_000;
+
+async fn thousands_of_alternatives_work(db: TestDb) -> Result<()> {
+    measures(&db, (0..20).map(Some)).await?;
+    let number = Measure::NUMBER;
+    let wanted = || (10..10 + MANY).map(|n| number.eq(n));
+    let to_the_left = wanted().reduce(Predicate::or).expect("not empty");
+    assert_eq!(numbers(&db, to_the_left).await?.len(), 10);
+    let to_the_right = wanted().reduce(|all, one| one.or(all)).expect("not empty");
+    assert_eq!(numbers(&db, !to_the_right).await?.len(), 10);
+    Ok(())
+}
+
+async fn thousands_of_conditions_work(db: TestDb) -> Result<()> {
+    measures(&db, (0..20).map(Some)).await?;
+    let number = Measure::NUMBER;
+    let others = || (10..10 + MANY).map(|n| number.ne(n));
+    let to_the_left = others().reduce(Predicate::and).expect("not empty");
+    assert_eq!(numbers(&db, to_the_left).await?.len(), 10);
+    let to_the_right = others().reduce(|all, one| one.and(all)).expect("not empty");
+    assert_eq!(numbers(&db, !to_the_right).await?.len(), 10);
+    let query = others().fold(db.query::<Measure>(), larder_core::Query::filter);
+    assert_eq!(query.count().await?, 10);
+    Ok(())
+}
+
+/// A condition of so many levels, each `width` wide, that only zero satisfies.
+fn deep(levels: usize, width: i64) -> Predicate<Measure> {
+    let number = Measure::NUMBER;
+    (0..levels).fold(number.eq(0), |inner, level| {
+        let others = (0..width).map(|n| number.eq(100 + n));
+        if level % 2 == 0 {
+            others.fold(inner, Predicate::or)
+        } else {
+            others.map(Predicate::not).fold(inner, Predicate::and)
+        }
+    })
+}
+
+async fn conditions_nest_deep_and_wide_up_to_a_bound(db: TestDb) -> Result<()> {
+    measures(&db, [Some(0), Some(1), Some(100), N]).await?;
+    for width in [1, MANY / NESTING_MAX as i64] {
+        assert_eq!(numbers(&db, deep(NESTING_MAX, width)).await?, [Some(0)]);
+    }
+    refused(
+        numbers(&db, deep(NESTING_MAX + 1, 1)).await,
+        ErrorKind::Misuse,
+    );
+    refused(numbers(&db, deep(20_000, 1)).await, ErrorKind::Misuse);
+    Ok(())
+}
+
+async fn relations_nest_up_to_a_bound(db: TestDb) -> Result<()> {
+    /// A relation counts for five levels.
+    const RELATIONS_MAX: usize = NESTING_MAX / 5;
+    let ancestor = |levels| {
+        (0..levels).fold(Predicate::all(), |parent, _| {
+            Node::PARENT_ID.whose::<Node>(parent)
+        })
+    };
+    let count = async |predicate| db.query::<Node>().filter(predicate).count().await;
+    let mut parent_id = None;
+    for number in 0..=RELATIONS_MAX {
+        let name = number.to_string();
+        let node = db.insert(NewNode { parent_id, name }).await?;
+        parent_id = Some(node.id);
+    }
+    assert_eq!(count(ancestor(1)).await?, RELATIONS_MAX as u64);
+    assert_eq!(count(ancestor(RELATIONS_MAX)).await?, 1);
+    refused(count(ancestor(RELATIONS_MAX + 1)).await, ErrorKind::Misuse);
+    // Half as many relations around conditions of every sort; in the end, whoever has a parent.
+    let mut mixed = Predicate::all();
+    for level in 0..RELATIONS_MAX / 2 {
+        let names = (0..8).map(|n| Node::NAME.starts_with(&format!("{level}{n}")));
+        let other = names.fold(Node::NAME.ne(""), |any, one| any.and(one.not()));
+        let parent = Node::PARENT_ID.whose(mixed.or(other).not().or(Node::NAME.ne("-")));
+        mixed = parent.and(Node::NAME.ends_with("x").not());
+    }
+    assert_eq!(count(mixed).await?, RELATIONS_MAX as u64);
+    Ok(())
+}
+
 async fn booleans_dates_and_floats_compare(db: TestDb) -> Result<()> {
     let float = |float| NewMeasure {
         float: Some(float),
@@ -238,5 +322,9 @@ tests![
     in_passes_over_null,
     columns_of_a_row_compare_with_each_other,
     and_or_and_not_nest,
+    thousands_of_alternatives_work,
+    thousands_of_conditions_work,
+    conditions_nest_deep_and_wide_up_to_a_bound,
+    relations_nest_up_to_a_bound,
     booleans_dates_and_floats_compare,
 ];

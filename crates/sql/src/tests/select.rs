@@ -415,3 +415,28 @@ fn limits_per_parent() {
         &text("= ANY($1)", "$", " NULLS FIRST"),
     );
 }
+
+#[test]
+fn long_lists_become_balanced_trees() {
+    let some = |many: usize| (0..many).map(|_| compare(0, Comparison::Ne, 1)).collect();
+    let ten = filtered(&TAGS, Filter::And(some(10)));
+    let ten = render_select(Dialect::Postgres, &ten).sql;
+    assert_eq!(
+        ten.split_once(" WHERE ").map(|(_, conditions)| conditions),
+        Some(
+            "(\"id\" <> $1 AND \"id\" <> $2 AND \"id\" <> $3 AND \"id\" <> $4 AND \"id\" <> $5) AND \
+         (\"id\" <> $6 AND \"id\" <> $7 AND \"id\" <> $8 AND \"id\" <> $9 AND \"id\" <> $10)"
+        )
+    );
+    for list in [Filter::And, Filter::Or] {
+        let text = render_select(Dialect::Sqlite, &filtered(&TAGS, list(some(2_000))));
+        assert!(database().prepare(&text.sql).is_ok(), "SQLite takes it");
+        let text = render_select(Dialect::Sqlite, &filtered(&TAGS, list(some(30_000))));
+        assert_eq!(text.parameters, 30_000);
+        let depth = text.sql.chars().scan(0, |depth, c| {
+            *depth += i32::from(c == '(') - i32::from(c == ')');
+            Some(*depth)
+        });
+        assert!(depth.max() <= Some(13), "half as many at each level");
+    }
+}
