@@ -70,6 +70,11 @@ impl EngineError {
             && (self.sqlite()).is_some_and(|error| failure(error) == Failure::Busy)
     }
 
+    /// Whether the statement does not fit the schema that the connection knows.
+    pub(crate) fn is_unprepared(&self) -> bool {
+        matches!(self, Self::Sqlite(rusqlite::Error::SqlInputError { .. }))
+    }
+
     /// Whether this is SQLite's answer that the statement was interrupted.
     pub(crate) fn is_interrupted(&self) -> bool {
         matches!(self, Self::Sqlite(error) if failure(error) == Failure::Interrupted)
@@ -226,15 +231,11 @@ pub(crate) fn of_write(error: EngineError, table: &'static Table) -> Error {
 /// Names the table, and tells a statement that does not fit the database's schema from others:
 /// SQLite gives its general code for it, while preparing.
 fn of_table(error: EngineError, table: &'static Table) -> Error {
-    let unprepared = matches!(
-        &error,
-        EngineError::Sqlite(rusqlite::Error::SqlInputError { .. })
-    );
     let overflow = matches!(
         &error,
         EngineError::Sqlite(cause) if cause.sqlite_error_code() == Some(ErrorCode::Unknown)
     );
-    if unprepared {
+    if error.is_unprepared() {
         return Error::new(
             ErrorKind::Schema,
             "the table or one of the model's columns is missing: have the migrations been run?",

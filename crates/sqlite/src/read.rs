@@ -61,8 +61,12 @@ pub(crate) fn run_inline(
     interrupt.arm(Budget::Unlimited, Patience::None);
     match outcome {
         Ok(()) => Ok(Inline::Done),
+        // While another connection holds the lock SQLite cannot notice that the schema it knows is
+        // an old one.
         Err(Trouble::Engine(error))
-            if error.is_busy() || error.is_interrupted() && ending == Ending::Budget =>
+            if error.is_busy()
+                || error.is_unprepared()
+                || error.is_interrupted() && ending == Ending::Budget =>
         {
             if rows.restart() {
                 Ok(Inline::Later)
