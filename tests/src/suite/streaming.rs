@@ -11,7 +11,7 @@ use larder_core::rows::Rows;
 use larder_core::types::ColumnType;
 use larder_core::value::{Kind, Value, ValueRef};
 use larder_core::write::{InsertRows, Write, WriteOp};
-use larder_core::{Db, Entity, ErrorKind, Id, Operand, Result, Uuid};
+use larder_core::{Db, Entity, ErrorKind, Id, Operand, Result, TxOptions, Uuid};
 
 use crate::fixtures::{numbered_tag, refused, tag, tags};
 use crate::harness::{TestDb, tests};
@@ -215,9 +215,6 @@ async fn the_deadline_does_not_run_while_the_taker_is_busy(db: TestDb) -> Result
 }
 
 async fn a_stream_sees_one_state(db: TestDb) -> Result<()> {
-    if !db.capabilities().reads_during_writes {
-        return Ok(());
-    }
     tags(&db, 5_000).await?;
     let mut stream = db.query::<Tag>().order(Tag::NAME.asc()).stream();
     stream.next().await.expect("many more rows")?;
@@ -298,7 +295,7 @@ async fn a_mistake_in_the_query_is_the_first_row(db: TestDb) -> Result<()> {
 }
 
 async fn a_stream_inside_a_transaction(db: TestDb) -> Result<()> {
-    let tx = db.begin(larder_core::TxOptions::new()).await?;
+    let tx = db.begin(TxOptions::new()).await?;
     tags(&tx, 1_000).await?;
     let rows: Vec<Tag> = tx
         .query::<Tag>()
@@ -316,6 +313,49 @@ async fn a_stream_inside_a_transaction(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+/// An engine may refuse it, but neither wait for ever nor leave open what became of it.
+async fn a_write_beside_a_stream_of_its_transaction(db: TestDb) -> Result<()> {
+    tags(&db, 5_000).await?;
+    let tx = db.begin(TxOptions::new()).await?;
+    let quick = tx.with_timeout(Duration::from_secs(2));
+    let mut stream = tx.query::<Tag>().stream();
+    stream.next().await.expect("many more rows")?;
+    let written = tag(&quick, "beside").await;
+    if let Err(error) = &written {
+        let kinds = [ErrorKind::Misuse, ErrorKind::Timeout];
+        assert!(kinds.contains(&error.kind()), "{error:?}");
+    }
+    drop(stream);
+    tag(&quick, "after").await?;
+    tx.commit().await?;
+    let expected = 5_001 + u64::from(written.is_ok());
+    assert_eq!(db.query::<Tag>().count().await?, expected);
+    Ok(())
+}
+
+async fn a_rollback_beside_a_stream_of_its_transaction(db: TestDb) -> Result<()> {
+    tags(&db, 5_000).await?;
+    let tx = db.begin(TxOptions::new()).await?;
+    tag(&tx, "undone").await?;
+    let reading = tx.clone();
+    let mut stream = reading.query::<Tag>().stream();
+    stream.next().await.expect("many more rows")?;
+    let undone = tokio::time::timeout(Duration::from_secs(10), tx.rollback()).await;
+    undone.expect("a rollback does not wait for the stream")?;
+    let quick = db.with_timeout(Duration::from_secs(10));
+    tag(&quick, "after").await?;
+    let mut rest = 1;
+    while let Some(row) = stream.next().await {
+        match row {
+            Ok(_) => rest += 1,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}"),
+        }
+    }
+    assert!(rest <= 5_001);
+    assert_eq!(quick.query::<Tag>().count().await?, 5_001);
+    Ok(())
+}
+
 tests![
     all_rows_come_in_order,
     a_stream_is_a_futures_stream,
@@ -329,4 +369,6 @@ tests![
     an_error_in_the_middle_ends_the_stream,
     a_mistake_in_the_query_is_the_first_row,
     a_stream_inside_a_transaction,
+    a_write_beside_a_stream_of_its_transaction,
+    a_rollback_beside_a_stream_of_its_transaction,
 ];

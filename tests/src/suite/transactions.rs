@@ -318,6 +318,47 @@ async fn a_read_only_transaction_refuses_writes(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn a_nested_transaction_may_promise_not_to_write(db: TestDb) -> Result<()> {
+    if !db.capabilities().savepoints {
+        return Ok(());
+    }
+    let tx = begin(&db).await?;
+    tag(&tx, "a").await?;
+    let inner = tx.begin(TxOptions::new().read_only()).await?;
+    assert_eq!(names(&inner).await?, ["a"]);
+    refused(tag(&inner, "b").await, ErrorKind::ReadOnly);
+    let innermost = begin(&inner).await?;
+    refused(tag(&innermost, "b").await, ErrorKind::ReadOnly);
+    innermost.commit().await?;
+    inner.commit().await?;
+    tag(&tx, "c").await?; // the promise was the inner one's
+    tx.commit().await?;
+    assert_eq!(names(&db).await?, ["a", "c"]);
+    let reading = db.begin(TxOptions::new().read_only()).await?;
+    let inner = begin(&reading).await?;
+    refused(tag(&inner, "b").await, ErrorKind::ReadOnly);
+    Ok(())
+}
+
+async fn a_nested_commit_cannot_be_undone_by_itself(db: TestDb) -> Result<()> {
+    if !db.capabilities().savepoints {
+        return Ok(());
+    }
+    let tx = begin(&db).await?;
+    let inner = begin(&tx).await?;
+    let late = inner.clone();
+    tag(&inner, "a").await?;
+    inner.commit().await?;
+    refused(late.rollback().await, ErrorKind::Closed);
+    let inner = begin(&tx).await?;
+    let late = inner.clone();
+    inner.rollback().await?;
+    late.rollback().await?; // twice is fine
+    tx.commit().await?;
+    assert_eq!(names(&db).await?, ["a"]);
+    Ok(())
+}
+
 async fn a_read_only_transaction_sees_one_state(db: TestDb) -> Result<()> {
     tag(&db, "a").await?;
     let options = TxOptions::new().read_only();
@@ -453,6 +494,8 @@ tests![
     the_outer_handle_waits_its_turn,
     after_its_end_a_transaction_is_closed,
     a_read_only_transaction_refuses_writes,
+    a_nested_transaction_may_promise_not_to_write,
+    a_nested_commit_cannot_be_undone_by_itself,
     a_read_only_transaction_sees_one_state,
     others_do_not_see_unfinished_work,
     isolation_is_given_or_refused,
