@@ -2,7 +2,6 @@
 //!
 //! Queries are made from bytes, so that two of them often differ in one thing only.
 
-
 use larder_core::filter::Related;
 use larder_core::select::{Link, LinkPath, OrderBy};
 use larder_core::write::{
