@@ -235,6 +235,14 @@ fn of_table(error: EngineError, table: &'static Table) -> Error {
         &error,
         EngineError::Sqlite(cause) if cause.sqlite_error_code() == Some(ErrorCode::Unknown)
     );
+    if let EngineError::Sqlite(rusqlite::Error::InvalidParameterCount(given, most)) = &error {
+        let message = format!(
+            "SQLite takes {most} values in one statement, this one has {given}: use `in_`, or split it"
+        );
+        return Error::misuse(message)
+            .with_table(table.name)
+            .with_source(error);
+    }
     if error.is_unprepared() {
         return Error::new(
             ErrorKind::Schema,

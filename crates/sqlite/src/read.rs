@@ -124,7 +124,7 @@ fn run(
     cancel: Option<&Cancel>,
 ) -> Result<(), Trouble> {
     let text = statement::of_select(select);
-    let mut statement = statement::prepare(connection, &text.sql)?;
+    let mut statement = statement::prepare(connection, &text)?;
     {
         let mut binder = Binder::new(&mut statement);
         select_params(select, &mut |param| binder.bind(&param))?;

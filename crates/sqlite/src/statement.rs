@@ -10,6 +10,8 @@ use rustc_hash::FxHashMap;
 
 /// How many texts a thread keeps; at the limit it starts anew.
 const TEXTS_MAX: usize = 1_024;
+/// The longest shape, in bytes, whose text is kept: that of some hundred conditions.
+const SHAPE_MAX: usize = 1_024;
 
 #[derive(Default)]
 struct Texts {
@@ -39,21 +41,30 @@ pub(crate) fn of_write(write: &Write, rows: usize) -> Rc<Statement> {
     )
 }
 
-/// Prepares the text, or takes it from the connection's cache.
+/// Prepares the statement, or takes it from the connection's cache. One with more parameters than
+/// SQLite takes is refused before it is sent.
 ///
 /// SQLite has one code for whatever is wrong with a statement; while preparing it means that a
 /// table or a column is missing, since the text itself is right. The error is marked as one of the
 /// input, by which [`error`](crate::error) tells it.
 pub(crate) fn prepare<'c>(
     connection: &'c Connection,
-    sql: &str,
+    statement: &Statement,
 ) -> rusqlite::Result<CachedStatement<'c>> {
+    let parameters_max = Dialect::Sqlite.parameters_max();
+    if statement.parameters > parameters_max {
+        return Err(Error::InvalidParameterCount(
+            statement.parameters,
+            parameters_max,
+        ));
+    }
+    let sql = &statement.sql;
     connection.prepare_cached(sql).map_err(|error| match error {
         Error::SqliteFailure(code, message) if code.extended_code == ffi::SQLITE_ERROR => {
             Error::SqlInputError {
                 error: code,
                 msg: message.unwrap_or_default(),
-                sql: sql.to_owned(),
+                sql: sql.clone(),
                 offset: -1,
             }
         }
@@ -71,6 +82,9 @@ fn find(
             return Rc::clone(found);
         }
         let statement = Rc::new(render());
+        if bytes.len() > SHAPE_MAX {
+            return statement;
+        }
         if texts.by_shape.len() >= TEXTS_MAX {
             texts.by_shape.clear();
         }

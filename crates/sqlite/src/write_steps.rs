@@ -78,7 +78,7 @@ struct Prepared<'c> {
 impl<'c> Prepared<'c> {
     fn new(connection: &'c Connection, write: &Write, rows: usize) -> rusqlite::Result<Self> {
         let text = statement::of_write(write, rows);
-        let statement = statement::prepare(connection, &text.sql)?;
+        let statement = statement::prepare(connection, &text)?;
         Ok(Self {
             rows,
             text,
