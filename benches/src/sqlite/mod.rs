@@ -4,7 +4,7 @@
 //! - [`fixture`]: the databases
 //! - [`raw`]: the baseline
 //! - [`plan`]: the loading plan that both sides build
-//! - [`reads`], [`writes`]: the scenarios
+//! - `reads`, `writes`: the scenarios
 
 pub mod fixture;
 pub mod plan;
