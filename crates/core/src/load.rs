@@ -26,7 +26,7 @@ use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Predicate;
 use crate::rows::{BoxFuture, Flow, Row, Rows, Sink, get};
-use crate::select::{Aggregate, Expr, Link, LinkPath, Order, Output, Select};
+use crate::select::{Aggregate, Expr, Link, LinkPath, Nulls, Order, OrderBy, Output, Select};
 use crate::types::ColumnType;
 use crate::value::{Kind, Value, ValueRef};
 
@@ -215,9 +215,32 @@ impl<C: Load> Relation<C> {
         select.order = self.order.into_iter().map(Order::into_order_by).collect();
         if !aggregates {
             crate::query::break_ties(&mut select);
+            group_by_parent(&mut select);
         }
         check::select(&select)?;
         Ok((select, kind))
+    }
+}
+
+/// Brings each parent's rows together, where the parent's value is a column of theirs: an index on
+/// it then yields the rows in order, and nothing has to be sorted.
+fn group_by_parent(select: &mut Select) {
+    if let Some(Link {
+        path: LinkPath::Column(at),
+        limit: None,
+        ..
+    }) = select.link
+    {
+        let expr = Expr::Column(at);
+        let (descending, nulls) = (false, Nulls::Last);
+        select.order.insert(
+            0,
+            OrderBy {
+                expr,
+                descending,
+                nulls,
+            },
+        );
     }
 }
 
