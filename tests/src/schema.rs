@@ -340,6 +340,18 @@ pub struct Roof {
     pub material: String,
 }
 
+/// What a roof, which would go with its house, stays for.
+#[derive(Entity, Clone, Debug, PartialEq)]
+#[entity(table = "tiles")]
+pub struct Tile {
+    /// The key.
+    #[key]
+    pub number: i64,
+    /// The roof, by its house.
+    #[references(Roof)]
+    pub roof_id: Id<House>,
+}
+
 /// Numbers to filter, order and add up; all of them may be NULL.
 #[derive(Entity, Clone, Debug, PartialEq)]
 #[entity(table = "measures", index(series, number))]
@@ -406,7 +418,7 @@ pub struct NewAwkward {
 }
 
 /// The tables of these models, parents before their children.
-pub fn tables() -> [&'static Table; 11] {
+pub fn tables() -> [&'static Table; 12] {
     [
         AllTypes::TABLE,
         Defaulted::TABLE,
@@ -417,6 +429,7 @@ pub fn tables() -> [&'static Table; 11] {
         Room::TABLE,
         DoorKey::TABLE,
         Roof::TABLE,
+        Tile::TABLE,
         Measure::TABLE,
         Awkward::TABLE,
     ]

@@ -28,12 +28,51 @@ pub(crate) fn run(
     write: &Write,
     statements: impl FnOnce() -> Result<Written>,
 ) -> Result<Written> {
-    let defer = |on: bool| connection.pragma_update(None, "defer_foreign_keys", on);
-    defer(true).map_err(EngineError::from)?;
-    let outcome = statements().and_then(|written| check(connection, write).map(|()| written));
-    // Back before the next write of the transaction. What a failed one put off goes with it.
-    defer(false).map_err(EngineError::from)?;
-    outcome
+    let deferring = Deferring::begin(connection)?;
+    let written = statements()?;
+    check(connection, write)?;
+    deferring.end()?;
+    Ok(written)
+}
+
+/// The checks are put off; on drop no longer, whatever ended the write: the next one of the
+/// transaction counts on them. What a failed one put off goes with it.
+struct Deferring<'c> {
+    connection: &'c Connection,
+    ended: bool,
+}
+
+impl<'c> Deferring<'c> {
+    fn begin(connection: &'c Connection) -> Result<Self> {
+        let deferring = Self {
+            connection,
+            ended: false,
+        };
+        deferring.set(true)?;
+        Ok(deferring)
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.ended = true;
+        self.set(false)
+    }
+
+    fn set(&self, on: bool) -> Result<()> {
+        let set = self
+            .connection
+            .pragma_update(None, "defer_foreign_keys", on);
+        set.map_err(|error| EngineError::from(error).into())
+    }
+}
+
+impl Drop for Deferring<'_> {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Err(error) = self.set(false)
+        {
+            tracing::error!(%error, "references are still checked at the commit only");
+        }
+    }
 }
 
 fn references(
@@ -59,7 +98,7 @@ fn check(connection: &Connection, write: &Write) -> Result<()> {
         return Ok(());
     };
     for (at, column, reference) in references(insert.table) {
-        if may_lack_parent(connection, insert, at, reference)
+        if may_lack_parent(connection, insert, at, reference)?
             && lacks_parent(connection, insert.table, column, reference)?
         {
             return Err(violation::missing_parent(insert.table, column));
@@ -74,16 +113,20 @@ fn may_lack_parent(
     insert: &InsertRows,
     column: usize,
     reference: &Reference,
-) -> bool {
+) -> Result<bool> {
     let updates = matches!(
         insert.on_conflict.as_ref().map(|conflict| &conflict.action),
         Some(ConflictAction::Update { .. })
     );
+    if updates {
+        return Ok(true);
+    }
     let at = insert.columns.iter().position(|&one| one == column);
     let values = at.map_or_else(Vec::new, |at| {
         insert.rows().map(|row| row[at].clone()).collect()
     });
-    updates || violation::lacks_parent(connection, reference, &values)
+    let lacks = violation::lacks_parent(connection, reference, &values);
+    lacks.map_err(|error| EngineError::from(error).into())
 }
 
 /// Looks through the table, because rows that an upsert dropped do not count.

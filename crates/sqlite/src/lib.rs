@@ -50,6 +50,7 @@ mod options;
 mod read;
 mod read_ahead;
 mod readers;
+mod referrers;
 mod row;
 mod snapshot;
 mod statement;

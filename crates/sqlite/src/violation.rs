@@ -6,12 +6,10 @@
 //! and children in question, while the transaction is still open. A constraint that cannot be
 //! named this way leaves the error with its kind and table.
 
-use std::rc::Rc;
-
 use larder_core::write::{ConflictAction, InsertRows, WriteOp};
 use larder_core::{
-    Assign, ColumnDef, Error, ErrorKind, Expr, Filter, Output, Reference, Select, Table, Value,
-    Write,
+    Aggregate, Assign, ColumnDef, Error, ErrorKind, Expr, Filter, Kind, Output, Reference, Select,
+    Table, Value, Write,
 };
 use larder_sql::{Dialect, Param, render_select, select_params};
 use rusqlite::types::Value as SqlValue;
@@ -19,16 +17,13 @@ use rusqlite::{Connection, ffi};
 
 use crate::bind::Binder;
 use crate::error::{self, Failure};
-
-/// The most keys of a refused write that are looked at.
-const KEYS_MAX: u64 = 10_000;
+use crate::referrers::{self, Referrer};
 
 /// The error of a write that SQLite refused, with the constraint's name where it can be found.
 #[cold]
 pub(crate) fn explain(connection: &Connection, write: &Write, cause: rusqlite::Error) -> Error {
     let table = write.table();
     let extended = cause.sqlite_error().map_or(0, |code| code.extended_code);
-    let adds = added_column(&write.op);
     match error::failure(&cause) {
         Failure::Unique => unique(table, &cause).with_source(cause),
         Failure::NotNull => not_null(table, &cause).with_source(cause),
@@ -40,13 +35,15 @@ pub(crate) fn explain(connection: &Connection, write: &Write, cause: rusqlite::E
                 None => check(table).with_source(cause),
             }
         }
-        Failure::Check | Failure::Constraint if adds.is_some() => {
-            let column = adds.map_or("", |at| table.columns[at].name);
-            Error::invalid("the sum leaves the range of the column; nothing was changed")
-                .or_column(table.name, column)
-                .with_source(cause)
-        }
-        Failure::Check => check(table).with_source(cause),
+        Failure::Check | Failure::Constraint => match overflowing(connection, write, &cause) {
+            Some(column) => {
+                Error::invalid("the sum leaves the range of the column; nothing was changed")
+                    .or_column(table.name, column.name)
+                    .with_source(cause)
+            }
+            None if extended == ffi::SQLITE_CONSTRAINT_CHECK => check(table).with_source(cause),
+            None => error::of_write(cause.into(), table),
+        },
         _ => error::of_write(cause.into(), table),
     }
 }
@@ -55,8 +52,38 @@ fn check(table: &'static Table) -> Error {
     Error::new(ErrorKind::Check, "a check constraint refuses the row").with_table(table.name)
 }
 
-/// The column that the write adds to; the first, if they are several.
-fn added_column(op: &WriteOp) -> Option<usize> {
+/// The column whose range the write leaves by adding to it.
+///
+/// An integer that is too large for SQLite has become a float, which the column's type refuses. The
+/// smaller ranges are kept by checks.
+fn overflowing(
+    connection: &Connection,
+    write: &Write,
+    cause: &rusqlite::Error,
+) -> Option<&'static ColumnDef> {
+    let table = write.table();
+    let extended = cause.sqlite_error()?.extended_code;
+    let message = cause.to_string();
+    let mut adds = additions(&write.op).into_iter();
+    let (at, _) = adds.find(|(at, value)| {
+        let column = &table.columns[*at];
+        match extended {
+            // Larder's function that adds decimals names no column.
+            ffi::SQLITE_CONSTRAINT_DATATYPE => {
+                column.kind == Kind::Decimal
+                    || message.ends_with(&format!(" {}.{}", table.name, column.name))
+            }
+            ffi::SQLITE_CONSTRAINT_CHECK => {
+                is_range_check(&message, column) && leaves_range(connection, write, *at, value)
+            }
+            _ => false,
+        }
+    })?;
+    Some(&table.columns[at])
+}
+
+/// What the write adds to columns.
+fn additions(op: &WriteOp) -> Vec<(usize, &Value)> {
     let set = match op {
         WriteOp::Update(update) => &update.set,
         WriteOp::UpdateRows(update) => &update.set,
@@ -65,15 +92,63 @@ fn added_column(op: &WriteOp) -> Option<usize> {
             ..
         }) => match &conflict.action {
             ConflictAction::Update { set, .. } => set,
-            ConflictAction::Ignore => return None,
+            ConflictAction::Ignore => return Vec::new(),
         },
-        WriteOp::Insert(_) | WriteOp::Delete(_) => return None,
+        WriteOp::Insert(_) | WriteOp::Delete(_) => return Vec::new(),
     };
     let version = op_table(op).version;
-    let mut adds = set
-        .iter()
-        .filter(|(at, assign)| matches!(assign, Assign::Add(_)) && Some(*at) != version);
-    adds.next().map(|(at, _)| *at)
+    let adds = set.iter().filter(|(at, _)| Some(*at) != version);
+    adds.filter_map(|(at, assign)| match assign {
+        Assign::Add(value) => Some((*at, value)),
+        Assign::Set(_) => None,
+    })
+    .collect()
+}
+
+/// Whether the message is about the check that keeps the column's range, as far as it tells:
+/// SQLite cuts the text of a check that begins with a quoted name down to that name.
+fn is_range_check(message: &str, column: &ColumnDef) -> bool {
+    let name = column.name;
+    let about = |check: &str| message.ends_with(&format!(": {check}"));
+    match column.kind {
+        Kind::I16 | Kind::I32 => about(name) || message.contains(&format!(": {name} BETWEEN ")),
+        Kind::F32 | Kind::F64 => {
+            about(&format!("abs({}) < 9e999", Dialect::Sqlite.quote(name)))
+                || about(&format!("abs({name}) < 9e999"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether adding the value to the largest or the smallest of the rows leaves the range, so that it
+/// is not another check on the same column that refuses. Of writes without a filter the check's
+/// name must do.
+fn leaves_range(connection: &Connection, write: &Write, at: usize, value: &Value) -> bool {
+    let WriteOp::Update(update) = &write.op else {
+        return true;
+    };
+    let (least, most) = match update.table.columns[at].kind {
+        Kind::I16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        Kind::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        _ => return true,
+    };
+    let Value::Int(added) = value else {
+        return true;
+    };
+    let function = if *added < 0 {
+        Aggregate::Min
+    } else {
+        Aggregate::Max
+    };
+    let mut select = Select::new(update.table);
+    select.output = Output::Exprs(vec![Expr::Aggregate(function, Some(at))]);
+    select.filter = update.filter.clone();
+    match values(connection, &select).as_deref() {
+        Ok([SqlValue::Integer(extreme)]) => {
+            !(least..=most).contains(&extreme.saturating_add(*added))
+        }
+        _ => false,
+    }
 }
 
 fn op_table(op: &WriteOp) -> &'static Table {
@@ -146,9 +221,24 @@ fn find_reference(connection: &Connection, write: &Write) -> Option<Error> {
     let missing = table.columns.iter().enumerate().find_map(|(at, column)| {
         let reference = column.references.as_ref()?;
         let values = written_values(&write.op, at);
-        lacks_parent(connection, reference, &values).then(|| missing_parent(table, column))
+        // What cannot be read is not found: this only improves an error.
+        let lacks = lacks_parent(connection, reference, &values).unwrap_or(false);
+        lacks.then(|| missing_parent(table, column))
     });
-    missing.or_else(|| find_child(connection, write))
+    missing.or_else(|| {
+        let referrer = referrers::find(connection, write).ok()??;
+        Some(remaining_child(referrer))
+    })
+}
+
+#[cold]
+fn remaining_child(referrer: Referrer) -> Error {
+    Error::new(
+        ErrorKind::Reference,
+        "rows still refer to what was to be deleted: delete or change them first",
+    )
+    .with_table(referrer.table)
+    .with_column(referrer.column)
 }
 
 /// The error of a row whose parent is missing.
@@ -219,102 +309,37 @@ pub(crate) fn lacks_parent(
     connection: &Connection,
     reference: &Reference,
     values: &[Value],
-) -> bool {
+) -> rusqlite::Result<bool> {
     let parent = (reference.table)();
     let Some(key) = parent.single_key() else {
-        return false;
+        return Ok(false);
     };
     let Filter::In { values, .. } = Filter::in_values(key, values.to_vec()) else {
-        return false;
+        return Ok(false);
     };
     if values.is_empty() {
-        return false;
+        return Ok(false);
     }
     let wanted = values.len() as u64;
     let mut select = Select::new(parent);
-    select.output = Output::Exprs(vec![Expr::Aggregate(larder_core::Aggregate::Count, None)]);
+    select.output = Output::Exprs(vec![Expr::Aggregate(Aggregate::Count, None)]);
     select.filter = Filter::In {
         column: key,
         values,
     };
-    numbers(connection, &select)
-        .first()
-        .is_some_and(|&found| (found.unsigned_abs()) < wanted)
+    let found = self::values(connection, &select)?;
+    Ok(!matches!(found[..], [SqlValue::Integer(found)] if found.unsigned_abs() >= wanted))
 }
 
-/// A row of another table, or of this one, that refers to a row the write deletes or renames.
-fn find_child(connection: &Connection, write: &Write) -> Option<Error> {
-    let table = write.table();
-    let filter = match &write.op {
-        WriteOp::Delete(delete) => delete.filter.clone(),
-        WriteOp::Update(update) => update.filter.clone(),
-        _ => return None,
-    };
-    let mut select = Select::new(table);
-    select.output = Output::Exprs(vec![Expr::Column(table.single_key()?)]);
-    select.filter = filter;
-    select.limit = Some(KEYS_MAX);
-    let keys = Rc::new(values(connection, &select));
-    children(connection, table.name, &write.op)
-        .into_iter()
-        .find_map(|(child, column)| {
-            let sql = format!(
-                "SELECT 1 FROM {} WHERE {} IN rarray(?1) LIMIT 1",
-                Dialect::Sqlite.quote(&child),
-                Dialect::Sqlite.quote(&column),
-            );
-            let found = connection.query_row(&sql, [Rc::clone(&keys)], |_| Ok(()));
-            found.ok().map(|()| {
-                Error::new(
-                    ErrorKind::Reference,
-                    "rows still refer to what was to be deleted: delete or change them first",
-                )
-                .with_table(child)
-                .with_column(column)
-            })
-        })
-}
-
-/// The columns of the database that refer to this table, and stand in the way of deleting its
-/// rows or of changing their keys.
-fn children(connection: &Connection, parent: &str, op: &WriteOp) -> Vec<(String, String)> {
-    // No reference follows a key that changes.
-    let deletes = matches!(op, WriteOp::Delete(_));
-    let sql = "SELECT t.name, f.\"from\" FROM pragma_table_list AS t, \
-               pragma_foreign_key_list(t.name) AS f \
-               WHERE f.\"table\" = ?1 COLLATE NOCASE \
-               AND (NOT ?2 OR f.on_delete IN ('RESTRICT', 'NO ACTION'))";
-    let list = || -> rusqlite::Result<Vec<(String, String)>> {
-        let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map((parent, deletes), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
-    };
-    list().unwrap_or_default()
-}
-
-fn numbers(connection: &Connection, select: &Select) -> Vec<i64> {
-    let integer = |value: SqlValue| match value {
-        SqlValue::Integer(number) => Some(number),
-        _ => None,
-    };
-    values(connection, select)
-        .into_iter()
-        .filter_map(integer)
-        .collect()
-}
-
-/// The first value of each row. What cannot be read is not found: this only improves an error.
-fn values(connection: &Connection, select: &Select) -> Vec<SqlValue> {
-    let run = || -> rusqlite::Result<Vec<SqlValue>> {
-        let mut statement = connection.prepare(&render_select(Dialect::Sqlite, select).sql)?;
-        let mut binder = Binder::new(&mut statement);
-        select_params(select, &mut |param: Param<'_>| binder.bind(&param))?;
-        let mut rows = statement.raw_query();
-        let mut values = Vec::new();
-        while let Some(row) = rows.next()? {
-            values.push(row.get(0)?);
-        }
-        Ok(values)
-    };
-    run().unwrap_or_default()
+/// The first value of each row.
+pub(crate) fn values(connection: &Connection, select: &Select) -> rusqlite::Result<Vec<SqlValue>> {
+    let mut statement = connection.prepare(&render_select(Dialect::Sqlite, select).sql)?;
+    let mut binder = Binder::new(&mut statement);
+    select_params(select, &mut |param: Param<'_>| binder.bind(&param))?;
+    let mut rows = statement.raw_query();
+    let mut values = Vec::new();
+    while let Some(row) = rows.next()? {
+        values.push(row.get(0)?);
+    }
+    Ok(values)
 }

@@ -3,11 +3,11 @@
 use larder_core::models::{
     Comment, Favorite, Follow, NewFavorite, NewFollow, Post, PostTag, Tag, User,
 };
-use larder_core::{Db, Result, TxOptions};
+use larder_core::{Db, ErrorKind, Result, TxOptions};
 
-use crate::fixtures::{comment, post, tag, tagged, user};
+use crate::fixtures::{comment, post, refused, tag, tagged, user};
 use crate::harness::{TestDb, tests};
-use crate::schema::{DoorKey, House, NewDoorKey, NewHouse, NewNode, Node, Roof};
+use crate::schema::{DoorKey, House, NewDoorKey, NewHouse, NewNode, Node, Roof, Tile};
 
 async fn counts(db: &Db) -> Result<[u64; 7]> {
     Ok([
@@ -135,10 +135,44 @@ async fn set_null_forgets_the_parent(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn what_keeps_a_child_keeps_its_parent(db: TestDb) -> Result<()> {
+    let mut houses = Vec::new();
+    for name in ["a", "b"] {
+        let house = db.insert(NewHouse { name: name.into() }).await?;
+        let material = "slate".into();
+        db.insert(Roof {
+            house_id: house.id,
+            material,
+        })
+        .await?;
+        houses.push(house);
+    }
+    let roof_id = houses[1].id;
+    db.insert(Tile { number: 1, roof_id }).await?;
+    for outcome in [
+        db.delete::<House>(roof_id).await.map(drop),
+        db.query::<House>().delete().await.map(drop),
+        db.delete::<Roof>(roof_id).await.map(drop),
+    ] {
+        let error = refused(outcome, ErrorKind::Reference);
+        assert!(error.violates(Tile::ROOF_ID), "{error:?}");
+        assert_eq!(
+            (error.table(), error.column()),
+            (Some("tiles"), Some("roof_id"))
+        );
+    }
+    assert_eq!(db.query::<Roof>().count().await?, 2, "all or nothing");
+    assert!(db.delete::<House>(houses[0].id).await?);
+    assert!(db.delete::<Tile>(1).await?);
+    assert!(db.delete::<House>(roof_id).await?);
+    Ok(())
+}
+
 tests![
     children_go_with_their_parent_and_take_theirs_along,
     a_cascade_is_undone_with_its_transaction,
     a_tree_goes_with_its_root,
     a_ring_goes_whole,
     set_null_forgets_the_parent,
+    what_keeps_a_child_keeps_its_parent,
 ];

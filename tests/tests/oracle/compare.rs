@@ -220,9 +220,7 @@ pub(crate) fn answers(
             },
         ) => match op {
             Op::Write(write) => {
-                // SQLite does not say what stands in the way of a cascade's further steps.
-                let cascades = matches!(write.op, WriteOp::Delete(_));
-                let named = !is_rule(*other) || !its_columns.is_empty() || cascades;
+                let named = !is_rule(*other) || !its_columns.is_empty();
                 let exact = table == its_table && columns == its_columns || !is_rule(*kind);
                 named && (kind == other && exact || ambiguous(write, *kind, *other))
             }

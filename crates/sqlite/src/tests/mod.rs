@@ -3,6 +3,7 @@
 mod connection;
 mod decimal;
 mod snapshots;
+mod violation;
 mod writing;
 
 use std::sync::Arc;
