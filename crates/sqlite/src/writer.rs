@@ -361,12 +361,12 @@ impl Lead {
             if lead.shared.inline {
                 lead.shared.let_others_join().await;
             }
+            if lead.shared.line().queue.is_empty() {
+                break;
+            }
             match lead.run_batch(lease) {
                 Some(next) => lead = next,
                 None => return,
-            }
-            if lead.shared.line().queue.is_empty() {
-                break;
             }
         }
         lead.relayed = false;
