@@ -76,7 +76,11 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Says how the read would be executed, in the engine's own words, without running it.
     async fn explain(&self, query: Select) -> Result<String>;
 
-    /// Waits for work in flight, tidies up and closes. Later calls answer `Closed`. Twice is fine.
+    /// Refuses new work (`Closed`), waits for work in flight, tidies up and closes. Twice is fine.
+    ///
+    /// # Errors
+    /// `Busy` if a transaction stays open for too long: it may finish, and closing again completes
+    /// it.
     async fn close(&self) -> Result<()>;
 }
 
