@@ -89,9 +89,11 @@ fn larder_insert_tasks(fixture: &Fixture, durability: Durability) -> Side {
     let mut next = USERS;
     Box::new(move |times| {
         runtime.block_on(delete_inserted(&db));
-        let each = times.div_ceil(TASKS as u64);
-        run_tasks(&runtime, times, |_| {
-            let users: Vec<_> = numbers(&mut next, each).map(new_user).collect();
+        let all = numbers(&mut next, times.next_multiple_of(TASKS as u64));
+        run_tasks(&runtime, times, |task| {
+            // In turn, so that the rows come in about the order in which the driver inserts them.
+            let own = all.clone().skip(task as usize).step_by(TASKS);
+            let users: Vec<_> = own.map(new_user).collect();
             let (db, mut users) = (db.clone(), users.into_iter());
             move || {
                 let (db, user) = (db.clone(), users.next().expect("one for every call"));
