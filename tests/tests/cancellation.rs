@@ -1,4 +1,4 @@
-//! Every call's future is dropped after 0, 1, 2, .. polls; the next user must find a clean store:
+//! Every call's future is dropped after 0 to 4, 6, 8, 11, .. polls; the next user must find a clean store:
 //! no open transaction, nothing half done, and an answer in time.
 //!
 //! A call is polled at the pace of a busy task (again at once) and of a patient one (after the
