@@ -32,7 +32,8 @@ pub enum ErrorKind {
     TooLong,
     /// A value cannot be stored without loss, or input did not validate; nothing was sent.
     Invalid,
-    /// A stored value cannot be read as the type the model gives it.
+    /// A stored value cannot be read as the type the model gives it. A write that answers this was
+    /// applied; only the rows that came back could not be read.
     Decode,
     /// The engine cannot do this; nothing was sent.
     Unsupported,
@@ -245,6 +246,12 @@ impl Error {
     #[must_use]
     pub fn with_value(mut self, value: impl fmt::Display) -> Self {
         self.0.value = Some(value.to_string());
+        self
+    }
+
+    /// Says that the write it is about was applied all the same.
+    pub(crate) fn of_applied_write(mut self) -> Self {
+        self.0.message = format!("{}; the write itself was applied", self.0.message).into();
         self
     }
 

@@ -86,6 +86,7 @@ pub struct Rows {
     sink: Box<dyn Sink>,
     count: u64,
     waited: Duration,
+    failure: Option<Error>,
 }
 
 impl std::fmt::Debug for Rows {
@@ -101,6 +102,7 @@ impl Rows {
             sink: Box::new(sink),
             count: 0,
             waited: Duration::ZERO,
+            failure: None,
         }
     }
 
@@ -127,9 +129,34 @@ impl Rows {
         self.sink.row(row)
     }
 
+    /// Shows the sink one row that a write returns. A row that cannot be read does not undo the
+    /// write: the first such error is kept for who asked, and the answer is [`Flow::Stop`].
+    #[inline]
+    pub fn returned(&mut self, row: &dyn Row) -> Flow {
+        match self.row(row) {
+            Ok(flow) => flow,
+            Err(error) => {
+                self.fail(error);
+                Flow::Stop
+            }
+        }
+    }
+
+    /// Keeps the first error about a row that a write returns.
+    #[cold]
+    pub fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// The error kept by [`returned`](Self::returned), if there was one.
+    pub fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
+
     /// See [`Sink::restart`].
     pub fn restart(&mut self) -> bool {
         self.count = 0;
+        self.failure = None;
         self.sink.restart()
     }
 

@@ -66,7 +66,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
         Ok(answers)
     }
 
-    /// Runs one write atomically; the rows it returns go to `rows`.
+    /// Runs one write atomically; the rows it returns go to `rows`, by
+    /// [`Rows::returned`]: what its receiver cannot read does not undo it.
     async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)>;
 
     /// Begins a transaction; on a transaction, a nested one (a savepoint), during which the outer
@@ -154,6 +155,9 @@ pub struct Capabilities {
     pub savepoints: bool,
     /// Whether reads outside a transaction go on while a writing transaction is open.
     pub reads_during_writes: bool,
+    /// Whether a write is answered by its deadline whatever happens. If not, the facade sees to
+    /// it, a second later and for the price of another timer.
+    pub keeps_deadlines: bool,
 }
 
 impl Capabilities {
@@ -164,6 +168,7 @@ impl Capabilities {
             isolation: Isolation::Serializable,
             savepoints: true,
             reads_during_writes: true,
+            keeps_deadlines: false,
         }
     }
 

@@ -40,6 +40,7 @@ impl Database {
         let connection = connection.with_gate(readers.gate());
         let mut capabilities = Capabilities::full("sqlite");
         capabilities.reads_during_writes = connection.is_wal();
+        capabilities.keeps_deadlines = true;
         Ok(Self {
             commits_quickly: connection.commits_without_waiting(),
             writer: Writer::new(connection, options.queue_max),

@@ -75,23 +75,21 @@ pub(crate) fn show(connection: &Connection, write: &Write, rows: &mut Rows) -> R
         .collect();
     let mut sink = write.returning.is_some().then_some(rows);
     let mut count = 0;
-    let mut read = || -> rusqlite::Result<Result<()>> {
+    let mut read = || -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(&statement::of_select(&select).sql)?;
         let mut binder = Binder::new(&mut statement);
         select_params(&select, &mut |param| binder.bind(&param))?;
         let mut found = statement.raw_query();
         while let Some(row) = found.next()? {
             count += 1;
-            if let Some(rows) = &mut sink {
-                match rows.row(&SqliteRow::new(row)) {
-                    Ok(Flow::Stop) => sink = None,
-                    Ok(_) => {}
-                    Err(error) => return Ok(Err(error)),
-                }
+            if let Some(rows) = &mut sink
+                && rows.returned(&SqliteRow::new(row)) == Flow::Stop
+            {
+                sink = None;
             }
         }
-        Ok(Ok(()))
+        Ok(())
     };
-    read().map_err(|error| error::of_write(error.into(), table))??;
+    read().map_err(|error| error::of_write(error.into(), table))?;
     Ok(Written::rows(count))
 }

@@ -137,9 +137,9 @@ impl Held {
         self.arm(Patience::BusyTimeout);
         self.wrote_much |= !write::is_short(&write);
         let savepoint = WriteSavepoint::set(self)?;
-        let written = write::run(self.connection(), write, rows)?;
+        let ran = write::run(self.connection(), write, rows)?;
         savepoint.release()?;
-        Ok(written)
+        Ok(ran.finish(rows))
     }
 
     /// See [`Storage::explain`](larder_core::Storage::explain).

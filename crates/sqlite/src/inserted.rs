@@ -8,12 +8,12 @@ use larder_core::{Error, Kind, Output, Result, Row, ValueRef, Write};
 ///
 /// This is what RETURNING would answer, which would have SQLite build and drop a temporary table:
 /// as much work as the insert itself.
-pub(crate) struct Inserted<'a> {
-    insert: &'a InsertRows,
+pub(crate) struct Inserted {
+    insert: InsertRows,
     rowid: i64,
 }
 
-impl<'a> Inserted<'a> {
+impl Inserted {
     /// The row that is to be returned, if all of it is known. To be asked before the write.
     pub(crate) fn is_known(write: &Write) -> bool {
         match (&write.op, &write.returning) {
@@ -25,7 +25,7 @@ impl<'a> Inserted<'a> {
     }
 
     /// The row of an insert that has just been stored under this rowid.
-    pub(crate) fn new(insert: &'a InsertRows, rowid: i64) -> Self {
+    pub(crate) fn new(insert: InsertRows, rowid: i64) -> Self {
         Self { insert, rowid }
     }
 }
@@ -38,7 +38,7 @@ fn gives_defaults(insert: &InsertRows) -> bool {
         .all(|(at, _)| insert.columns.contains(&at))
 }
 
-impl Row for Inserted<'_> {
+impl Row for Inserted {
     fn value(&self, at: usize, _: Kind) -> Result<ValueRef<'_>> {
         let table = self.insert.table;
         if at >= table.columns.len() {

@@ -125,14 +125,13 @@ impl Sorted {
         Ok(())
     }
 
-    /// Shows the rows in order.
-    pub(crate) fn show(mut self, rows: &mut Rows) -> Result<()> {
+    /// Shows the rows in order, as those of a write.
+    pub(crate) fn show(mut self, rows: &mut Rows) {
         self.rows.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (_, values) in &self.rows {
-            if rows.row(&OwnedRow::new(values))? == Flow::Stop {
+            if rows.returned(&OwnedRow::new(values)) == Flow::Stop {
                 break;
             }
         }
-        Ok(())
     }
 }

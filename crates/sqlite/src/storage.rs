@@ -9,6 +9,7 @@ use larder_core::migration::{MigrationRun, MigrationStatus};
 use larder_core::{
     Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
 };
+use rusqlite::Connection;
 
 use crate::database::{self, Database, off_task};
 use crate::migrate::Migrator;
@@ -164,11 +165,12 @@ impl Storage for Sqlite {
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
         let options = write::job_options(&write);
-        let job = self.database.writer().submit(options, move |connection| {
-            let written = write::run(connection, write, &mut rows)?;
-            Ok((written, rows))
-        });
-        job.await
+        let job = move |connection: &Connection| -> Result<_> {
+            let ran = write::run(connection, write, &mut rows)?;
+            Ok((ran, rows))
+        };
+        let (ran, mut rows) = self.database.writer().submit(options, job).await?;
+        Ok((ran.finish(&mut rows), rows))
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

@@ -328,12 +328,16 @@ impl Storage for SqliteTransaction {
             return Ok((written, rows));
         }
         let mut working = self.working(state);
-        off_task(move || {
+        let writing = off_task(move || {
             check_deadline(deadline)?;
             let written = working.state.held()?.write(write, &mut rows)?;
             Ok((written, rows))
-        })
-        .await
+        });
+        match deadline {
+            None => writing.await,
+            Some(deadline) => (timeout_at(deadline.into(), writing).await)
+                .unwrap_or_else(|_| Err(EngineError::Unknown(None).into())),
+        }
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

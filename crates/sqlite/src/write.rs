@@ -16,8 +16,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// How the writer should run this write.
 pub(crate) fn job_options(write: &Write) -> JobOptions {
-    // A row that comes back may turn out unreadable after the statement has changed something.
-    let statements = if write_steps::is_one(write) && write.returning.is_none() {
+    let statements = if write_steps::is_one(write) {
         Statements::One
     } else {
         Statements::Many
@@ -68,24 +67,52 @@ fn are_small<'v>(values: impl IntoIterator<Item = &'v Value>) -> bool {
     bytes.sum::<usize>() <= INLINE_BYTES_MAX
 }
 
+/// What a write did.
+pub(crate) struct Ran {
+    written: Written,
+    /// The row that is still to be shown.
+    inserted: Option<Inserted>,
+}
+
+impl Ran {
+    fn shown(written: Written) -> Self {
+        Self {
+            written,
+            inserted: None,
+        }
+    }
+
+    /// Shows what has not been shown yet. To be called where the row is wanted rather than where
+    /// it was written, which others wait for.
+    pub(crate) fn finish(self, rows: &mut Rows) -> Written {
+        if let Some(inserted) = self.inserted {
+            rows.returned(&inserted);
+        }
+        self.written
+    }
+}
+
 /// Runs the write's statements. The caller sees to it that they are undone together.
-pub(crate) fn run(connection: &Connection, mut write: Write, rows: &mut Rows) -> Result<Written> {
+pub(crate) fn run(connection: &Connection, mut write: Write, rows: &mut Rows) -> Result<Ran> {
     if deferred::is_needed(&write) {
         let statements = || write_steps::run(connection, &write, rows);
-        return deferred::run(connection, &write, statements);
+        return deferred::run(connection, &write, statements).map(Ran::shown);
     }
     if deletion::comes_back(&write) {
         let written = deletion::show(connection, &write, rows)?;
         write.returning = None;
-        return write_steps::run(connection, &write, rows).map(|_| written);
+        return write_steps::run(connection, &write, rows).map(|_| Ran::shown(written));
     }
-    if !Inserted::is_known(&write) {
-        return write_steps::run(connection, &write, rows);
+    let is_known = Inserted::is_known(&write);
+    if is_known {
+        write.returning = None;
     }
-    write.returning = None;
     let written = write_steps::run(connection, &write, rows)?;
-    if let WriteOp::Insert(insert) = &write.op {
-        rows.row(&Inserted::new(insert, connection.last_insert_rowid()))?;
-    }
-    Ok(written)
+    let inserted = match write.op {
+        WriteOp::Insert(insert) if is_known => {
+            Some(Inserted::new(insert, connection.last_insert_rowid()))
+        }
+        _ => None,
+    };
+    Ok(Ran { written, inserted })
 }

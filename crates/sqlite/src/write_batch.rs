@@ -51,8 +51,9 @@ pub(crate) trait Queued: fmt::Debug + Send + Sync {
     fn start(&self, now: Instant) -> bool;
     /// Runs the job; true if it succeeded. Its result is kept until it is answered.
     fn run(&self, connection: &Connection) -> bool;
-    /// Gives the asker its result, or the reason why it was not applied after all.
-    fn answer(&self, verdict: &Verdict);
+    /// Gives the asker its result, or the reason why it was not applied after all. Answers with
+    /// whom to wake.
+    fn answer(&self, verdict: &Verdict) -> Option<Waker>;
     /// Answers a request that was not started.
     fn refuse(&self, error: EngineError);
     /// Offers the lead to the asker. Answers with whom to wake, or `None` if it is gone.
@@ -82,7 +83,8 @@ impl Batch {
         self.requests.len()
     }
 
-    /// Runs every job that is still wanted in one transaction, commits and answers.
+    /// Runs every job that is still wanted in one transaction, commits, answers, and says whom to
+    /// wake.
     ///
     /// Without patience, a batch that could not begin because of another process's lock comes
     /// back as it was.
@@ -90,7 +92,7 @@ impl Batch {
         mut self,
         writer: &mut WriteConnection,
         patience: Patience,
-    ) -> Result<(), Self> {
+    ) -> Result<Vec<Waker>, Self> {
         writer.arm(patience);
         if let Err(error) = writer.execute("BEGIN IMMEDIATE") {
             if patience == Patience::None && failure(&error) == Failure::Busy {
@@ -100,17 +102,17 @@ impl Batch {
             for request in &self.requests {
                 request.refuse(EngineError::BatchAborted(Arc::clone(&error)));
             }
-            return Ok(());
+            return Ok(Vec::new());
         }
         // Only now, so that a deadline that passed while waiting for the lock is a plain timeout.
         let now = Instant::now();
         let mut started = std::mem::take(&mut self.requests);
         started.retain(|request| request.start(now));
         let verdict = run_all(writer, &started);
-        for request in &started {
-            request.answer(&verdict);
-        }
-        Ok(())
+        let answered = started
+            .iter()
+            .filter_map(|request| request.answer(&verdict));
+        Ok(answered.collect())
     }
 }
 
@@ -363,10 +365,10 @@ impl<T: Send, E: From<EngineError> + Send> Queued for Request<T, E> {
         succeeded
     }
 
-    fn answer(&self, verdict: &Verdict) {
+    fn answer(&self, verdict: &Verdict) -> Option<Waker> {
         let mut state = self.state();
         let answer = match (std::mem::replace(&mut state.phase, Phase::Gone), verdict) {
-            (Phase::Gone, _) => return,
+            (Phase::Gone, _) => return None,
             // Undone by itself, whatever became of the others.
             (Phase::Ran(Err(error)), _) => Err(error),
             (Phase::Ran(result), Verdict::Committed) => result,
@@ -378,9 +380,7 @@ impl<T: Send, E: From<EngineError> + Send> Queued for Request<T, E> {
             }
             (_, Verdict::Committed) => unreachable!("a committed batch has run all its jobs"),
         };
-        let waker = state.set_answer(answer);
-        drop(state);
-        wake(waker);
+        state.set_answer(answer)
     }
 
     fn refuse(&self, error: EngineError) {

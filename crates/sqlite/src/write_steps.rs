@@ -28,9 +28,9 @@ pub(crate) fn run(connection: &Connection, write: &Write, rows: &mut Rows) -> Re
             Some(step) if step.rows == chunk.len() => step,
             other => other.insert(Prepared::new(connection, write, chunk.len()).map_err(explain)?),
         };
-        written += step.run(write, chunk, &mut returned).map_err(explain)??;
+        written += step.run(write, chunk, &mut returned).map_err(explain)?;
     }
-    returned.finish()?;
+    returned.finish();
     Ok(Written::rows(written))
 }
 
@@ -86,19 +86,19 @@ impl<'c> Prepared<'c> {
         })
     }
 
-    /// Runs it for these rows. The outer error is SQLite's, the inner one the receiver's.
+    /// Runs it for these rows.
     fn run(
         &mut self,
         write: &Write,
         chunk: Range<usize>,
         returned: &mut Returned<'_>,
-    ) -> rusqlite::Result<Result<u64>> {
+    ) -> rusqlite::Result<u64> {
         let mut binder = Binder::new(&mut self.statement);
         write_params(Dialect::Sqlite, write, chunk, &mut |param| {
             binder.bind(&param)
         })?;
         if write.returning.is_none() {
-            return self.statement.raw_execute().map(|rows| Ok(rows as u64));
+            return self.statement.raw_execute().map(|rows| rows as u64);
         }
         returned.sort(write, self.text.sort_keys);
         let mut found = self.statement.raw_query();
@@ -106,11 +106,9 @@ impl<'c> Prepared<'c> {
         // Read to the end even if nobody wants more: the statement is done only then.
         while let Some(row) = found.next()? {
             count += 1;
-            if let Err(error) = returned.take(&SqliteRow::new(row)) {
-                return Ok(Err(error));
-            }
+            returned.take(&SqliteRow::new(row));
         }
-        Ok(Ok(count))
+        Ok(count)
     }
 }
 
@@ -130,21 +128,22 @@ impl Returned<'_> {
         }
     }
 
-    fn take(&mut self, row: &SqliteRow<'_, '_>) -> Result<()> {
+    fn take(&mut self, row: &SqliteRow<'_, '_>) {
         match &mut self.sorted {
-            Some(sorted) => sorted.push(row),
-            None if self.wanted => {
-                self.wanted = self.rows.row(row)? != Flow::Stop;
-                Ok(())
+            _ if !self.wanted => {}
+            Some(sorted) => {
+                if let Err(error) = sorted.push(row) {
+                    self.rows.fail(error);
+                    self.wanted = false;
+                }
             }
-            None => Ok(()),
+            None => self.wanted = self.rows.returned(row) != Flow::Stop,
         }
     }
 
-    fn finish(self) -> Result<()> {
-        match self.sorted {
-            Some(sorted) => sorted.show(self.rows),
-            None => Ok(()),
+    fn finish(self) {
+        if let (Some(sorted), true) = (self.sorted, self.wanted) {
+            sorted.show(self.rows);
         }
     }
 }

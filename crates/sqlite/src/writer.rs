@@ -16,8 +16,9 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -57,6 +58,8 @@ struct Shared {
     arrived: Condvar,
     /// Empty after closing. Fair: explicit transactions and leaders get it in turn.
     connection: Arc<AsyncMutex<Option<WriteConnection>>>,
+    /// Those who have their answer and are still to be woken.
+    unwoken: Unwoken,
     /// How many wait for the connection outside the queue.
     exclusive_waiting: AtomicUsize,
     /// Whether a batch of short jobs may run on the calling task.
@@ -107,6 +110,7 @@ impl Writer {
                 arrived: Condvar::new(),
                 inline: connection.commits_without_waiting(),
                 connection: Arc::new(AsyncMutex::new(Some(connection))),
+                unwoken: Unwoken::default(),
                 exclusive_waiting: AtomicUsize::new(0),
                 queue_max,
             }),
@@ -148,7 +152,10 @@ impl Writer {
             }
             loop {
                 match place.request.wait(options.deadline).await {
-                    Waited::Answer(answer) => return answer,
+                    Waited::Answer(answer) => {
+                        place.shared.unwoken.wake_all();
+                        return answer;
+                    }
                     Waited::Lead => Lead::of(&place.shared).start(),
                 }
             }
@@ -304,6 +311,48 @@ impl Shared {
     }
 }
 
+/// Askers that have their answer and are woken in two waves.
+///
+/// To wake a task is cheap if every thread of the runtime is at work, and costs a system call if
+/// one sleeps: as much as several inserts. A leader that wakes 64 askers in a row wakes the other
+/// thread, which has the few tasks there are done and sleeps again before the next one is woken.
+/// So it wakes two. Whoever of them gets to run first wakes the rest, on a thread that is awake;
+/// and the leader looks after it that nobody is forgotten.
+#[derive(Debug, Default)]
+struct Unwoken {
+    wakers: Mutex<Vec<Waker>>,
+    /// Whether there are any, to spare the others the lock.
+    some: AtomicBool,
+}
+
+impl Unwoken {
+    /// Wakes the first two; the rest waits for [`wake_all`](Self::wake_all).
+    fn wake_two_of(&self, mut wakers: Vec<Waker>) {
+        let rest = wakers.split_off(wakers.len().min(2));
+        if !rest.is_empty() {
+            self.lock().extend(rest);
+            self.some.store(true, Ordering::Release);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake_all(&self) {
+        if !self.some.load(Ordering::Acquire) {
+            return;
+        }
+        let wakers = {
+            let mut wakers = self.lock();
+            self.some.store(false, Ordering::Release);
+            std::mem::take(&mut *wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A place in the queue. Dropping it gives up the request, and the lead if it was offered.
 struct Place<T, E> {
     shared: Arc<Shared>,
@@ -368,6 +417,8 @@ impl Lead {
                 Some(next) => lead = next,
                 None => return,
             }
+            tokio::task::yield_now().await;
+            lead.shared.unwoken.wake_all();
         }
         lead.relayed = false;
     }
@@ -377,12 +428,19 @@ impl Lead {
         let batch = self.shared.next_batch();
         let short = batch.iter().all(|request| request.cost() == Cost::Inline);
         let batch = Batch::new(batch);
-        let left = if self.shared.inline && short {
-            batch.run(lease.connection(), Patience::None).err()
+        let ran = if self.shared.inline && short {
+            batch.run(lease.connection(), Patience::None)
         } else {
-            Some(batch)
+            Err(batch)
         };
-        let Some(batch) = left else { return Some(self) };
+        let batch = match ran {
+            Ok(answered) => {
+                drop(lease);
+                self.shared.unwoken.wake_two_of(answered);
+                return Some(self);
+            }
+            Err(batch) => batch,
+        };
         // The lead goes along. If the runtime shuts down instead, both are dropped, which hands
         // them on.
         tokio::task::spawn_blocking(move || self.run_blocking(lease, batch));
@@ -396,14 +454,21 @@ impl Lead {
             let started = Instant::now();
             let jobs = batch.len();
             // A patient batch does not come back.
-            let _ = batch.run(lease.connection(), Patience::BusyTimeout);
+            let answered = batch.run(lease.connection(), Patience::BusyTimeout);
             let took = started.elapsed();
-            lease.connection().checkpoint_if_due();
+            self.shared
+                .unwoken
+                .wake_two_of(answered.unwrap_or_default());
+            if lease.connection().checkpoint_is_due() {
+                self.shared.unwoken.wake_all();
+                lease.connection().checkpoint_if_due();
+            }
             // Before the next batch is taken, for then it has to be run.
             if round >= ROUNDS_MAX || self.shared.exclusive_waiting.load(Ordering::Relaxed) > 0 {
                 break;
             }
             self.shared.linger(jobs, took);
+            self.shared.unwoken.wake_all();
             batch = Batch::new(self.shared.next_batch());
             if batch.len() == 0 {
                 break;
@@ -416,6 +481,7 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
+        self.shared.unwoken.wake_all();
         let mut line = self.shared.line();
         while line
             .queue

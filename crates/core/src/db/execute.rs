@@ -109,7 +109,15 @@ impl Db {
         let event = Event::write(self, &write, site);
         write.deadline = event.started().checked_add(limit); // beyond the clock's reach is none
         let writing = self.storage.write(write, rows);
-        let answer = within(limit.saturating_add(GRACE), writing, late_write).await;
+        let answer = if self.storage.capabilities().keeps_deadlines {
+            writing.await
+        } else {
+            within(limit.saturating_add(GRACE), writing, late_write).await
+        };
+        let answer = answer.and_then(|(written, mut rows)| match rows.take_failure() {
+            Some(error) => Err(error.of_applied_write()),
+            None => Ok((written, rows)),
+        });
         event.end(answer.as_ref().map(|(written, _)| Some(written.rows)));
         answer
     }

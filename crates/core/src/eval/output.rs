@@ -159,20 +159,6 @@ impl Names {
             None => format!("output {at}"),
         }
     }
-
-    /// Shows rows to a receiver that never answers [`Flow::Full`].
-    pub fn show(&self, answer: &[Stored], rows: &mut Rows) -> Result<()> {
-        for values in answer {
-            if rows.row(&NamedRow {
-                names: self,
-                values,
-            })? == Flow::Stop
-            {
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
 struct NamedRow<'a> {
@@ -194,7 +180,7 @@ impl Row for NamedRow<'_> {
 }
 
 /// Hands the answer to the receiver, at its pace.
-pub async fn deliver(names: Names, answer: Vec<Stored>, mut rows: Rows) -> Result<Rows> {
+pub async fn deliver(names: Names, answer: Vec<Stored>, rows: &mut Rows) -> Result<()> {
     for values in &answer {
         let flow = match rows.row(&NamedRow {
             names: &names,
@@ -207,5 +193,5 @@ pub async fn deliver(names: Names, answer: Vec<Stored>, mut rows: Rows) -> Resul
             break;
         }
     }
-    Ok(rows)
+    Ok(())
 }

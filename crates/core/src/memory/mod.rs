@@ -109,10 +109,11 @@ impl Storage for Memory {
         &self.shared.capabilities
     }
 
-    async fn read(&self, query: Select, rows: Rows) -> Result<Rows> {
+    async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
         let names = Names::of_select(&query);
         let answer = self.shared.view()?.state.answer(query)?;
-        deliver(names, answer, rows).await
+        deliver(names, answer, &mut rows).await?;
+        Ok(rows)
     }
 
     async fn read_all(&self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
@@ -120,11 +121,11 @@ impl Storage for Memory {
         deliver_all(answers, receivers).await
     }
 
-    async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
+    async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {
         let permit = self.shared.permit(write.deadline).await?;
-        let (written, late) = write::run(&mut self.shared.change()?.state, write, &mut rows)?;
+        let (written, returned) = write::run(&mut self.shared.change()?.state, write)?;
         drop(permit);
-        Ok((written, late.deliver(rows).await?))
+        Ok((written, returned.deliver(rows).await))
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
@@ -224,8 +225,9 @@ fn answer_all(state: &State, queries: Vec<(Select, Rows)>) -> Result<(Vec<Answer
 
 async fn deliver_all(answers: Vec<Answer>, receivers: Vec<Rows>) -> Result<Vec<Rows>> {
     let mut delivered = Vec::with_capacity(receivers.len());
-    for ((names, answer), rows) in answers.into_iter().zip(receivers) {
-        delivered.push(deliver(names, answer, rows).await?);
+    for ((names, answer), mut rows) in answers.into_iter().zip(receivers) {
+        deliver(names, answer, &mut rows).await?;
+        delivered.push(rows);
     }
     Ok(delivered)
 }

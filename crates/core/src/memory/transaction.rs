@@ -132,10 +132,11 @@ impl Storage for MemoryTransaction {
         &self.scope.shared.capabilities
     }
 
-    async fn read(&self, query: Select, rows: Rows) -> Result<Rows> {
+    async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
         let names = Names::of_select(&query);
         let answer = self.enter()?.state.answer(query)?;
-        deliver(names, answer, rows).await
+        deliver(names, answer, &mut rows).await?;
+        Ok(rows)
     }
 
     async fn read_all(&self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
@@ -144,15 +145,15 @@ impl Storage for MemoryTransaction {
     }
 
     /// A write that fails undoes itself alone; the transaction goes on.
-    async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
-        let (written, late) = {
+    async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {
+        let (written, returned) = {
             let mut inner = self.enter()?;
             if inner.read_only() {
                 return Err(read_only());
             }
-            write::run(&mut inner.state, write, &mut rows)?
+            write::run(&mut inner.state, write)?
         };
-        Ok((written, late.deliver(rows).await?))
+        Ok((written, returned.deliver(rows).await))
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

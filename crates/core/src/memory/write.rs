@@ -25,23 +25,24 @@ use crate::write::{
     Written,
 };
 
-/// Rows that are delivered after the write, because their receiver may make it wait.
-pub(super) struct Late(Option<(Names, Vec<Stored>)>);
+/// The rows that a write returns, delivered after it.
+pub(super) struct Returned(Option<(Names, Vec<Stored>)>);
 
-impl Late {
-    pub(super) async fn deliver(self, rows: Rows) -> Result<Rows> {
-        match self.0 {
-            Some((names, answer)) => deliver(names, answer, rows).await,
-            None => Ok(rows),
+impl Returned {
+    pub(super) async fn deliver(self, mut rows: Rows) -> Rows {
+        let Some((names, answer)) = self.0 else {
+            return rows;
+        };
+        match deliver(names, answer, &mut rows).await {
+            Ok(()) => {}
+            Err(error) => rows.fail(error),
         }
+        rows
     }
 }
 
 /// Applies a write to the state, whole or not at all.
-///
-/// A receiver that cannot wait gets its rows before the write counts: if it fails to read one,
-/// nothing is applied.
-pub(super) fn run(state: &mut State, write: Write, rows: &mut Rows) -> Result<(Written, Late)> {
+pub(super) fn run(state: &mut State, write: Write) -> Result<(Written, Returned)> {
     check_deadline(write.deadline)?;
     let table = write.table();
     if let Some(output) = &write.returning {
@@ -57,19 +58,10 @@ pub(super) fn run(state: &mut State, write: Write, rows: &mut Rows) -> Result<(W
         WriteOp::Delete(delete) => work.delete_where(delete),
     }?;
     work.check_references()?;
-    let written = Written::rows(touched.len() as u64);
-    let Some(output) = returning else {
-        work.finish();
-        return Ok((written, Late(None)));
-    };
-    let (names, answer) = returned(table, output, &touched);
-    if rows.may_wait() {
-        work.finish();
-        return Ok((written, Late(Some((names, answer)))));
-    }
-    names.show(&answer, rows)?;
     work.finish();
-    Ok((written, Late(None)))
+    let written = Written::rows(touched.len() as u64);
+    let returned = returning.map(|output| returned(table, output, &touched));
+    Ok((written, Returned(returned)))
 }
 
 fn returned(table: &'static Table, output: Output, touched: &[Stored]) -> (Names, Vec<Stored>) {

@@ -126,7 +126,7 @@ proptest! {
         for op in ops {
             let before = snapshot(&state);
             let shared = state.clone(); // as a transaction's or a reader's snapshot would
-            let done = write::run(&mut state, Write::new(op.clone()), &mut Rows::discard());
+            let done = write::run(&mut state, Write::new(op.clone()));
             if done.is_err() {
                 prop_assert_eq!(&snapshot(&state), &before, "left a trace: {:?}", op);
             }

@@ -1,0 +1,1 @@
+//! Binds parameters, in the binary format.

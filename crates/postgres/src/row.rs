@@ -1,0 +1,1 @@
+//! Reads rows, from the binary format.

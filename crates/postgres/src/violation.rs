@@ -1,0 +1,1 @@
+//! Names the constraint and the columns that a write violated.
