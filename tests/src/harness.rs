@@ -121,39 +121,46 @@ pub fn run(engines: Vec<Box<dyn Engine>>) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Runs one test on a runtime of its own, in a task, as a service would.
+/// Runs one test on a runtime of its own.
 fn run_one(
     engine: Arc<dyn Engine>,
     test: fn(TestDb) -> BoxFuture<'static, Result<()>>,
+) -> Result<(), Failed> {
+    run_within(TEST_MAX, async move {
+        let Fresh {
+            storage,
+            keep,
+            again,
+        } = engine.fresh(&suite::tables()).await?;
+        let db = Db::from_shared(storage, DbOptions::default());
+        test(TestDb {
+            db,
+            again,
+            _keep: keep,
+        })
+        .await
+    })
+}
+
+/// Runs the body of a test on a runtime of its own with two threads, in a task, as a service
+/// would. Fails if it answers an error, panics, or takes longer than `max`.
+pub fn run_within(
+    max: Duration,
+    body: impl Future<Output = Result<()>> + Send + 'static,
 ) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failed::from(format!("no runtime: {error}")))?;
-    let outcome = runtime.block_on(async move {
-        let body = tokio::spawn(async move {
-            let Fresh {
-                storage,
-                keep,
-                again,
-            } = engine.fresh(&suite::tables()).await?;
-            let db = Db::from_shared(storage, DbOptions::default());
-            test(TestDb {
-                db,
-                again,
-                _keep: keep,
-            })
-            .await
-        });
-        tokio::time::timeout(TEST_MAX, body).await
-    });
+    let outcome =
+        runtime.block_on(async move { tokio::time::timeout(max, tokio::spawn(body)).await });
     runtime.shutdown_timeout(Duration::from_secs(2));
     match outcome {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(Failed::from(format!("{error:?}"))),
         Ok(Err(panicked)) => Err(Failed::from(panic_message(panicked))),
-        Err(_) => Err(Failed::from(format!("did not end within {TEST_MAX:?}"))),
+        Err(_) => Err(Failed::from(format!("did not end within {max:?}"))),
     }
 }
 

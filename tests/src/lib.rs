@@ -1,7 +1,8 @@
 //! One suite of behaviours, run on every engine.
 //!
 //! ```text
-//!   tests/memory.rs, tests/sqlite.rs, ..   only set up: an [`Engine`] each
+//!   tests/memory.rs, tests/sqlite.rs, ..   only name the profiles of an [`Engine`] each
+//!   src/engines.rs                         how a fresh database of each engine is made
 //!   src/suite/*.rs                         one file per behaviour; the same for all engines
 //!   src/schema.rs                          models beside the shared ones: every column type, ..
 //! ```
@@ -12,9 +13,10 @@
 //! To add a behaviour, write a file in `suite/` that ends with `tests![..]`, and name it in
 //! `suite/mod.rs`.
 
+pub mod engines;
 mod fixtures;
 mod harness;
 pub mod schema;
 mod suite;
 
-pub use harness::{Again, Engine, Fresh, TestDb, run};
+pub use harness::{Again, Engine, Fresh, TestDb, run, run_within};

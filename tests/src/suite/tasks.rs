@@ -290,7 +290,7 @@ async fn a_row_that_cannot_be_read_back_harms_nobody_else(db: TestDb) -> Result<
                 for number in 0..50 {
                     db.insert(numbered_tag(task * 50 + number)).await?;
                 }
-                Result::Ok(())
+                Ok::<_, larder_core::Error>(())
             })
         })
         .collect();
