@@ -1,6 +1,7 @@
 //! What a read may mean: combinations that engines would answer differently, or with an arbitrary
 //! row, are refused before anything is sent.
 
+use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::select::{Expr, Output, Select};
@@ -10,6 +11,12 @@ pub(crate) fn select(select: &Select) -> Result<()> {
     let refuse = |what: &'static str| Err(Error::misuse(what).with_table(select.table.name));
     if select.distinct {
         refuse_hidden_order(select)?;
+    }
+    let whole = !select.distinct && select.link.is_none() && !select.aggregates();
+    if select.lock.is_some() && !whole {
+        return refuse(
+            "only rows can be locked: `for_update` goes without distinct, groups and aggregates",
+        );
     }
     if compares_aggregates(&select.filter) {
         return refuse("rows are filtered before there are aggregates: compare those in `having`");
@@ -49,6 +56,18 @@ pub(crate) fn select(select: &Select) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Refuses to lock rows where nothing would hold the lock.
+pub(crate) fn lock(db: &Db, select: &Select) -> Result<()> {
+    if select.lock.is_none() || db.is_in_writing_transaction() {
+        return Ok(());
+    }
+    Err(Error::misuse(
+        "`for_update` locks rows until the end of a transaction that writes: use it on the \
+         handle of one",
+    )
+    .with_table(select.table.name))
 }
 
 /// Whether an aggregate stands in a filter, on related rows too.

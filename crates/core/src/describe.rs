@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::column::Assign;
 use crate::filter::{Comparison, Filter, TextMatch};
 use crate::schema::Table;
-use crate::select::{Expr, LinkPath, Nulls, OrderBy, Output, Select};
+use crate::select::{Expr, LinkPath, Nulls, OrderBy, Output, RowLock, Select};
 use crate::value::{Value, ValueRef};
 use crate::write::{ConflictAction, InsertRows, Write, WriteOp};
 
@@ -74,7 +74,8 @@ impl Brief {
             && matches!(select.having, Filter::All)
             && !select.distinct
             && select.limit.is_none()
-            && select.offset == 0;
+            && select.offset == 0
+            && select.lock.is_none();
         match select.filter {
             Filter::Compare {
                 left: Expr::Column(column),
@@ -183,6 +184,12 @@ impl Text {
         if select.offset > 0 {
             self.push(" offset ?");
         }
+        self.push(match select.lock {
+            None => "",
+            Some(RowLock::Wait) => " for update",
+            Some(RowLock::SkipLocked) => " for update skip locked",
+            Some(RowLock::NoWait) => " for update nowait",
+        });
     }
 
     fn write(&mut self, write: &Write) {

@@ -50,7 +50,7 @@ pub use project::Projected;
 pub use query::{ByKey, Query};
 pub use rows::{Flow, Row, Rows, Sink};
 pub use schema::{ColumnDef, DefaultValue, Index, OnDelete, Reference, Table};
-pub use select::{Aggregate, Expr, Nulls, Order, Output, Select, Selection, count};
+pub use select::{Aggregate, Expr, Nulls, Order, Output, RowLock, Select, Selection, count};
 pub use storage::{Capabilities, Isolation, Storage, Transaction, TxOptions};
 pub use stream::RowStream;
 pub use types::{ColumnType, Email, Id, Json, Numeric, Timestamp};

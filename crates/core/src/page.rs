@@ -315,6 +315,7 @@ impl PageQuery {
         let mut select = self.select.clone();
         select.output = Output::Exprs(vec![Expr::Aggregate(Aggregate::Count, None)]);
         select.order.clear();
+        select.lock = None;
         let rows = Rows::new(First::new(|row| get::<i64>(row, 0)));
         let rows = self.read(db, select, rows, site).await?;
         Ok(rows

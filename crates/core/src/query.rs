@@ -15,7 +15,7 @@ use crate::load::{Load, Loader};
 use crate::page::{Cursor, Page, PageQuery, Place};
 use crate::project::{Project, Projected};
 use crate::rows::{Flow, Row, Rows, Sink, get};
-use crate::select::{Aggregate, Expr, Nulls, Order, OrderBy, Output, Select};
+use crate::select::{Aggregate, Expr, Nulls, Order, OrderBy, Output, RowLock, Select};
 use crate::stream::RowStream;
 use crate::types::ColumnType;
 use crate::write::{DeleteWhere, UpdateWhere, WriteOp};
@@ -151,6 +151,55 @@ impl<'a, E: Entity> Query<'a, E> {
         Projected::new(self)
     }
 
+    /// Keeps the rows from being changed, deleted or locked by others until this transaction ends;
+    /// waits for those that hold one of them. The rows are read as they are then. Only on the
+    /// handle of a transaction that writes; relations of a loading plan are not locked.
+    ///
+    /// ```
+    /// # use larder_core::{Db, Memory, Result, models::{NewTag, Tag}};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+    /// # let db = Db::new(Memory::new());
+    /// # db.insert_all(["b", "a"].map(NewTag::new)).await?;
+    /// // Each worker takes another one.
+    /// let taken = db
+    ///     .transaction(|tx| async move {
+    ///         let next = tx.query::<Tag>().order(Tag::NAME.asc()).for_update().skip_locked();
+    ///         let Some(tag) = next.first().await? else { return Ok(None) };
+    ///         tx.delete::<Tag>(tag.id).await?;
+    ///         Result::Ok(Some(tag.name))
+    ///     })
+    ///     .await?;
+    /// assert_eq!(taken.as_deref(), Some("a"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Misuse` outside of a transaction that writes, or with distinct, groups or aggregates.
+    pub fn for_update(mut self) -> Self {
+        self.select.lock = Some(RowLock::Wait);
+        self
+    }
+
+    /// After [`for_update`](Self::for_update): leaves out rows that others have locked.
+    pub fn skip_locked(self) -> Self {
+        self.lock_as(RowLock::SkipLocked)
+    }
+
+    /// After [`for_update`](Self::for_update): answers `Busy` at once if others have locked one
+    /// of the rows.
+    pub fn nowait(self) -> Self {
+        self.lock_as(RowLock::NoWait)
+    }
+
+    fn lock_as(mut self, lock: RowLock) -> Self {
+        if self.select.lock.is_none() {
+            let error = Error::misuse("skip_locked and nowait come after `for_update()`");
+            self.error.get_or_insert(error.with_table(E::TABLE.name));
+        }
+        self.select.lock = Some(lock);
+        self
+    }
+
     /// Pages begin after this place; see [`page`](Self::page).
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(cursor);
@@ -181,6 +230,7 @@ impl<'a, E: Entity> Query<'a, E> {
             .with_table(E::TABLE.name));
         }
         check::select(&self.select)?;
+        check::lock(self.db, &self.select)?;
         Ok((self.db, self.select, self.timeout))
     }
 
@@ -398,12 +448,13 @@ impl<'a, E: Entity> Query<'a, E> {
             && select.offset == 0
             && !select.distinct
             && select.group_by.is_empty()
+            && select.lock.is_none()
             && matches!(select.having, Filter::All);
         if plain {
             return Ok(self);
         }
         Err(Error::misuse(format!(
-            "{what} takes a filter only: leave out order, limit, offset, distinct and groups"
+            "{what} takes a filter only: leave out order, limit, offset, distinct, groups and locks"
         ))
         .with_table(E::TABLE.name))
     }

@@ -36,6 +36,25 @@ pub struct Select {
     pub limit: Option<u64>,
     /// Leaves out this many rows first.
     pub offset: u64,
+    /// Keeps the rows from being changed until the transaction ends. Only in writing
+    /// transactions, and only of whole rows: no link, no groups, no duplicates left out.
+    pub lock: Option<RowLock>,
+}
+
+/// What a read that locks its rows does about rows that another transaction has locked.
+///
+/// Where writing transactions exclude each other ([`Capabilities::concurrent_writers`] is false)
+/// nobody else can hold a lock, so that there is nothing to do.
+///
+/// [`Capabilities::concurrent_writers`]: crate::Capabilities::concurrent_writers
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowLock {
+    /// Waits for the other transaction's end.
+    Wait,
+    /// Leaves the row out.
+    SkipLocked,
+    /// Answers `Busy` at once.
+    NoWait,
 }
 
 /// What each row of a read brings.
@@ -138,6 +157,7 @@ impl Select {
             distinct: false,
             limit: None,
             offset: 0,
+            lock: None,
         }
     }
 

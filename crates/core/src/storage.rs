@@ -155,6 +155,9 @@ pub struct Capabilities {
     pub savepoints: bool,
     /// Whether reads outside a transaction go on while a writing transaction is open.
     pub reads_during_writes: bool,
+    /// Whether several writing transactions can be open at a time. Where they exclude each other,
+    /// every row a transaction reads is as good as locked.
+    pub concurrent_writers: bool,
     /// Whether a write is answered by its deadline whatever happens. If not, the facade sees to
     /// it, a second later and for the price of another timer.
     pub keeps_deadlines: bool,
@@ -168,6 +171,7 @@ impl Capabilities {
             isolation: Isolation::Serializable,
             savepoints: true,
             reads_during_writes: true,
+            concurrent_writers: true,
             keeps_deadlines: false,
         }
     }

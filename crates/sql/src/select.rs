@@ -1,7 +1,7 @@
 //! Reads.
 
 use larder_core::select::{Aggregate, LinkPath, OrderBy};
-use larder_core::{Expr, Kind, Nulls, Select, Table};
+use larder_core::{Expr, Kind, Nulls, RowLock, Select, Table};
 
 use crate::Statement;
 use crate::dialect::Dialect;
@@ -41,6 +41,7 @@ pub fn render_select(dialect: Dialect, select: &Select) -> Statement {
         );
     }
     limit(&mut sql, select);
+    lock(&mut sql, select);
     sql.finish()
 }
 
@@ -265,6 +266,16 @@ fn limit(sql: &mut Sql, select: &Select) {
         sql.push(" OFFSET ");
         sql.placeholder();
     }
+}
+
+/// SQLite's writing transactions exclude each other: their rows need no lock of their own.
+fn lock(sql: &mut Sql, select: &Select) {
+    sql.push(match (sql.dialect, select.lock) {
+        (Dialect::Sqlite, _) | (_, None) => "",
+        (Dialect::Postgres, Some(RowLock::Wait)) => " FOR UPDATE",
+        (Dialect::Postgres, Some(RowLock::SkipLocked)) => " FOR UPDATE SKIP LOCKED",
+        (Dialect::Postgres, Some(RowLock::NoWait)) => " FOR UPDATE NOWAIT",
+    });
 }
 
 /// Writes a column or an aggregate, so that it has the kind that [`Expr::kind`] says.

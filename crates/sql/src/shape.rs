@@ -2,7 +2,7 @@
 
 use larder_core::select::{Aggregate, LinkPath, Nulls, OrderBy};
 use larder_core::write::{ConflictAction, InsertRows, WriteOp};
-use larder_core::{Assign, Comparison, Expr, Filter, Output, Select, Table, Write};
+use larder_core::{Assign, Comparison, Expr, Filter, Output, RowLock, Select, Table, Write};
 
 use crate::filter::TextForm;
 use crate::select::nullable;
@@ -123,6 +123,8 @@ impl Shape {
             matches!(path, Some(LinkPath::Column(_))),
             matches!(path, Some(LinkPath::Through { .. })),
             link.is_some_and(|link| link.limit.is_some()),
+            matches!(select.lock, Some(RowLock::Wait | RowLock::NoWait)),
+            matches!(select.lock, Some(RowLock::SkipLocked | RowLock::NoWait)),
         ];
         self.byte(
             flags

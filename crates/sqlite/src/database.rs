@@ -41,6 +41,7 @@ impl Database {
         let mut capabilities = Capabilities::full("sqlite");
         capabilities.reads_during_writes = connection.is_wal();
         capabilities.keeps_deadlines = true;
+        capabilities.concurrent_writers = false;
         Ok(Self {
             commits_quickly: connection.commits_without_waiting(),
             writer: Writer::new(connection, options.queue_max),

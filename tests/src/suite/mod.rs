@@ -36,6 +36,7 @@ files![
     pages,
     relations,
     reopening,
+    row_locks,
     streaming,
     tasks,
     text,

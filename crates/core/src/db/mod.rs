@@ -49,6 +49,8 @@ pub struct Db {
     settings: Arc<DbOptions>,
     /// The effects of the transaction this handle works in.
     effects: Option<Weak<Effects>>,
+    /// Whether that transaction may only read.
+    read_only: bool,
 }
 
 impl fmt::Debug for Db {
@@ -154,6 +156,7 @@ impl Db {
             storage,
             settings: Arc::new(options),
             effects: None,
+            read_only: false,
         }
     }
 
@@ -180,6 +183,11 @@ impl Db {
             settings,
             ..self.clone()
         }
+    }
+
+    /// Whether this handle works in a transaction that may write.
+    pub(crate) fn is_in_writing_transaction(&self) -> bool {
+        self.effects.is_some() && !self.read_only
     }
 
     /// Starts a query of `E`.

@@ -129,6 +129,7 @@ impl Db {
     }
 
     pub(super) async fn begin_tx(&self, options: TxOptions, site: Site) -> Result<Tx> {
+        let read_only = options.read_only || self.read_only;
         let transaction = self.begin_at(options, site).await?;
         let transaction: Arc<dyn Transaction> = Arc::from(transaction);
         let storage: Arc<dyn Storage> = Arc::clone(&transaction) as _;
@@ -137,6 +138,7 @@ impl Db {
             storage,
             settings: Arc::clone(&self.settings),
             effects: Some(Arc::downgrade(&effects)),
+            read_only,
         };
         Ok(Tx {
             db,

@@ -90,6 +90,8 @@ impl Memory {
         for table in tables {
             state.register(table);
         }
+        let mut capabilities = Capabilities::full("memory");
+        capabilities.concurrent_writers = false;
         Self {
             shared: Arc::new(Shared {
                 committed: RwLock::new(Committed {
@@ -97,7 +99,7 @@ impl Memory {
                     closed: false,
                 }),
                 writer: Arc::new(Semaphore::new(1)),
-                capabilities: Capabilities::full("memory"),
+                capabilities,
             }),
         }
     }

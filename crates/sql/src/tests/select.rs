@@ -3,7 +3,7 @@
 use larder_core::filter::Related;
 use larder_core::select::{Link, LinkPath, OrderBy};
 use larder_core::{
-    Aggregate, Comparison, Expr, Filter, Kind, Nulls, Output, Select, TextMatch, Value,
+    Aggregate, Comparison, Expr, Filter, Kind, Nulls, Output, RowLock, Select, TextMatch, Value,
 };
 
 use super::{KINDS, POST_TAGS, POSTS, TAGS, USERS, database, filtered, select};
@@ -237,6 +237,26 @@ fn order_and_limits() {
         &format!("{start} LIMIT -1 OFFSET ?1"),
         &format!("{start} OFFSET $1"),
     );
+}
+
+#[test]
+fn locks() {
+    for (lock, words) in [
+        (RowLock::Wait, "FOR UPDATE"),
+        (RowLock::SkipLocked, "FOR UPDATE SKIP LOCKED"),
+        (RowLock::NoWait, "FOR UPDATE NOWAIT"),
+    ] {
+        let query = select(&POSTS, |select| {
+            select.output = Output::Exprs(vec![Expr::Column(0)]);
+            (select.limit, select.lock) = (Some(1), Some(lock));
+        });
+        let start = "SELECT \"id\" FROM \"posts\" LIMIT";
+        both(
+            &query,
+            &format!("{start} ?1"),
+            &format!("{start} $1 {words}"),
+        );
+    }
 }
 
 #[test]
