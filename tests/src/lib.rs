@@ -14,6 +14,8 @@
 //! `suite/mod.rs`.
 
 pub mod engines;
+pub mod cluster;
+pub mod databases;
 mod fixtures;
 mod harness;
 pub mod schema;
