@@ -1,4 +1,28 @@
-//! Larder on PostgreSQL: a [`Storage`] on tokio-postgres.
+//! Larder on PostgreSQL: [`Postgres`], a [`Storage`] on tokio-postgres.
+//!
+//! ```text
+//!   read   point ─────────────> a few shared connections, behind the reads of other tasks
+//!          range, scan, stream ─> a connection of the pool; a plan's reads sent together
+//!   write  ───────────────────> a connection of the pool: one statement, arrays, or COPY
+//!   begin  ───────────────────> a connection of the pool, until the end
+//! ```
+//!
+//! This crate re-exports all of `larder_core`, so that a service depends on it alone.
+//!
+//! # How values are kept
+//!
+//! | kind | in PostgreSQL |
+//! |---|---|
+//! | bool | boolean |
+//! | i16, i32, i64 | smallint, integer, bigint |
+//! | f32, f64 | real, double precision |
+//! | text | text, compared by code point (`COLLATE "C"`) |
+//! | bytes | bytea |
+//! | timestamp | timestamptz |
+//! | date | date |
+//! | uuid | uuid |
+//! | decimal | numeric |
+//! | json | jsonb, which keeps the meaning and not the spelling |
 
 #![allow(
     hidden_glob_reexports,
@@ -6,9 +30,26 @@
 )]
 
 mod bind;
+mod calendar;
+mod connection;
+mod database;
 mod error;
+mod held;
+mod lanes;
+mod numeric;
+mod options;
+mod pool;
+mod read;
 mod row;
+mod statement;
+mod storage;
+mod transaction;
 mod violation;
+mod write;
+
+pub use options::{PostgresOptions, PrePing};
+pub use pool::PoolMetrics;
+pub use storage::Postgres;
 
 #[doc(no_inline)]
 pub use larder_core::*;

@@ -1,1 +1,230 @@
 //! Reads rows, from the binary format.
+//!
+//! Text, bytes and JSON are shown where the driver received them; nothing is copied.
+
+use std::error::Error as StdError;
+
+use larder_core::{Error, ErrorKind, Kind, Result, Row, Uuid, ValueRef};
+use tokio_postgres::types::{FromSql, Type};
+
+use crate::bind::JSONB_VERSION;
+use crate::calendar;
+use crate::numeric::{NoNumber, Numeric};
+
+/// A row that the driver holds.
+#[derive(Debug)]
+pub(crate) struct PgRow<'r> {
+    row: &'r tokio_postgres::Row,
+}
+
+impl<'r> PgRow<'r> {
+    pub(crate) fn new(row: &'r tokio_postgres::Row) -> Self {
+        Self { row }
+    }
+}
+
+impl Row for PgRow<'_> {
+    #[inline]
+    fn value(&self, at: usize, kind: Kind) -> Result<ValueRef<'_>> {
+        match self.row.try_get::<_, Option<Raw<'_>>>(at) {
+            Ok(None) => Ok(ValueRef::Null),
+            Ok(Some(Raw(bytes))) => {
+                let column = &self.row.columns()[at];
+                let found = Found {
+                    bytes,
+                    ty: column.type_(),
+                    is_column: column.table_oid().is_some(),
+                };
+                found.read(kind)
+            }
+            Err(error) => {
+                Err(Error::misuse(format!("the row has no position {at}")).with_source(error))
+            }
+        }
+    }
+
+    fn name(&self, at: usize) -> String {
+        let column = self.row.columns().get(at);
+        column.map_or_else(|| format!("output {at}"), |column| column.name().to_owned())
+    }
+}
+
+/// A value's bytes, of whatever type.
+struct Raw<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(
+        _: &Type,
+        raw: &'a [u8],
+    ) -> std::result::Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// How many digits behind the point an average is computed to, at least: more than any column of
+/// Larder's holds, so that it is told apart from a sum.
+const AVERAGE_SCALE: u32 = 29;
+
+/// A value that is not NULL, as the server sent it.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    bytes: &'a [u8],
+    ty: &'a Type,
+    /// Whether it stands in a table, and was not computed.
+    is_column: bool,
+}
+
+impl<'a> Found<'a> {
+    /// The value as this kind.
+    #[inline]
+    fn read(self, kind: Kind) -> Result<ValueRef<'a>> {
+        match kind {
+            Kind::Text if is_text(self.ty) => self.text(self.bytes).map(ValueRef::Text),
+            Kind::I16 | Kind::I32 | Kind::I64 => self.integer(kind).map(ValueRef::Int),
+            Kind::Timestamp if *self.ty == Type::TIMESTAMPTZ => self.timestamp(),
+            Kind::Bool if *self.ty == Type::BOOL => match self.bytes {
+                [0] => Ok(ValueRef::Bool(false)),
+                [1] => Ok(ValueRef::Bool(true)),
+                _ => Err(self.unreadable(kind)),
+            },
+            Kind::F32 | Kind::F64 => self.float(kind),
+            Kind::Bytes if *self.ty == Type::BYTEA => Ok(ValueRef::Bytes(self.bytes)),
+            Kind::Json => self.json(),
+            Kind::Date if *self.ty == Type::DATE => self.date(),
+            Kind::Uuid if *self.ty == Type::UUID => Uuid::from_slice(self.bytes)
+                .map(ValueRef::Uuid)
+                .map_err(|_| self.unreadable(kind)),
+            Kind::Decimal if *self.ty == Type::NUMERIC => self.decimal(),
+            _ => Err(self.unreadable(kind)),
+        }
+    }
+
+    /// An integer of any width: what does not fit the model's is refused by its type.
+    #[inline]
+    fn integer(self, kind: Kind) -> Result<i64> {
+        self.as_integer().ok_or_else(|| self.unreadable(kind))
+    }
+
+    #[inline]
+    fn as_integer(self) -> Option<i64> {
+        match *self.ty {
+            Type::INT8 => self.array().map(i64::from_be_bytes),
+            Type::INT4 => self.array().map(|bytes| i32::from_be_bytes(bytes).into()),
+            Type::INT2 => self.array().map(|bytes| i16::from_be_bytes(bytes).into()),
+            _ => None,
+        }
+    }
+
+    fn float(self, kind: Kind) -> Result<ValueRef<'a>> {
+        let found = match *self.ty {
+            Type::FLOAT8 => self.array().map(f64::from_be_bytes),
+            Type::FLOAT4 => self.array().map(|bytes| f32::from_be_bytes(bytes).into()),
+            _ => None,
+        };
+        match found {
+            Some(v) if v.is_finite() => Ok(ValueRef::Float(v + 0.0)), // no negative zero
+            Some(v) => Err(self.unreadable(kind).with_value(v)),
+            None => Err(self.unreadable(kind)),
+        }
+    }
+
+    fn timestamp(self) -> Result<ValueRef<'a>> {
+        let micros = self.array().map(i64::from_be_bytes);
+        let at = micros.and_then(calendar::timestamp);
+        at.map(ValueRef::Timestamp).ok_or_else(|| {
+            let error = self.unreadable(Kind::Timestamp);
+            match micros {
+                Some(i64::MAX) => error.with_value("infinity"),
+                Some(i64::MIN) => error.with_value("-infinity"),
+                Some(micros) => error.with_value(format!("{micros} microseconds from 2000 on")),
+                None => error,
+            }
+        })
+    }
+
+    fn date(self) -> Result<ValueRef<'a>> {
+        let days = self.array().map(i32::from_be_bytes);
+        let day = days.and_then(calendar::date);
+        day.map(ValueRef::Date).ok_or_else(|| {
+            let error = self.unreadable(Kind::Date);
+            match days {
+                Some(i32::MAX) => error.with_value("infinity"),
+                Some(i32::MIN) => error.with_value("-infinity"),
+                Some(days) => error.with_value(format!("{days} days from 2000 on")),
+                None => error,
+            }
+        })
+    }
+
+    fn json(self) -> Result<ValueRef<'a>> {
+        let text = match (self.bytes, self.ty) {
+            ([JSONB_VERSION, text @ ..], &Type::JSONB) | (text, &Type::JSON) => text,
+            _ => return Err(self.unreadable(Kind::Json)),
+        };
+        self.text(text).map(ValueRef::Json)
+    }
+
+    /// A column's decimal is read exactly or not at all. Of what was computed, an average has as
+    /// many digits as fit, and a sum is exact or too large.
+    fn decimal(self) -> Result<ValueRef<'a>> {
+        let numeric = match Numeric::parse(self.bytes) {
+            Ok(numeric) => numeric,
+            Err(NoNumber::Special(name)) => {
+                return Err(self.unreadable(Kind::Decimal).with_value(name));
+            }
+            Err(NoNumber::Malformed) => return Err(self.unreadable(Kind::Decimal)),
+        };
+        let (found, overflow) = match (self.is_column, numeric.scale()) {
+            (true, _) => (numeric.exact(), None),
+            (false, AVERAGE_SCALE..) => (numeric.rounded(), Some("decimal overflow in average")),
+            (false, _) => (
+                numeric.exact(),
+                Some("the sum of decimals needs more than 28 digits"),
+            ),
+        };
+        found.map(ValueRef::Decimal).ok_or_else(|| match overflow {
+            Some(message) => Error::new(ErrorKind::Engine, message),
+            None => self.unreadable(Kind::Decimal).with_value(numeric),
+        })
+    }
+
+    #[inline]
+    fn text(self, bytes: &'a [u8]) -> Result<&'a str> {
+        std::str::from_utf8(bytes).map_err(|error| {
+            Error::decode("the stored text is not UTF-8; it was not written by Larder")
+                .with_source(error)
+        })
+    }
+
+    #[inline]
+    fn array<const N: usize>(self) -> Option<[u8; N]> {
+        self.bytes.try_into().ok()
+    }
+
+    #[cold]
+    fn unreadable(self, kind: Kind) -> Error {
+        let error = Error::decode(format!(
+            "the stored {} cannot be read as {}",
+            self.ty.name(),
+            kind.name()
+        ));
+        match std::str::from_utf8(self.bytes) {
+            Ok(text) if is_text(self.ty) => error.with_value(text),
+            _ => match self.as_integer() {
+                Some(number) => error.with_value(number),
+                None => error,
+            },
+        }
+    }
+}
+
+fn is_text(ty: &Type) -> bool {
+    matches!(
+        *ty,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME
+    )
+}

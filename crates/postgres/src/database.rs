@@ -1,0 +1,87 @@
+//! An open database: its connections and what every part of the engine needs of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use larder_core::{Capabilities, Error, ErrorKind, Result, Table};
+use larder_sql::{Dialect, create_tables};
+
+use crate::connection::Connector;
+use crate::lanes::Lanes;
+use crate::options::PostgresOptions;
+use crate::pool::{Lease, Pool};
+
+#[derive(Debug)]
+pub(crate) struct Database {
+    options: Arc<PostgresOptions>,
+    capabilities: Capabilities,
+    connector: Connector,
+    pool: Pool,
+    lanes: Arc<Lanes>,
+}
+
+impl Database {
+    /// Opens the first connection, to see that the server is there and may be used.
+    pub(crate) async fn connect(options: PostgresOptions) -> Result<Self> {
+        let options = Arc::new(options);
+        let connector = Connector::new(Arc::clone(&options));
+        let pool = Pool::new(connector.clone(), Arc::clone(&options))?;
+        drop(pool.acquire(None).await?);
+        pool.reap_idle();
+        let mut capabilities = Capabilities::full("postgres");
+        capabilities.keeps_deadlines = true;
+        Ok(Self {
+            capabilities,
+            lanes: Arc::new(Lanes::new(connector.clone(), options.shared_connections)),
+            connector,
+            pool,
+            options,
+        })
+    }
+
+    pub(crate) fn options(&self) -> &PostgresOptions {
+        &self.options
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
+    }
+
+    /// A connection of one's own.
+    pub(crate) async fn acquire(&self, deadline: Option<Instant>) -> Result<Lease> {
+        self.pool.acquire(deadline).await
+    }
+
+    /// Creates the tables, all or none.
+    pub(crate) async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        let statements = create_tables(Dialect::Postgres, tables).join(";\n");
+        let mut lease = self.acquire(None).await?;
+        lease.begin();
+        // One message is one transaction.
+        let created = lease.batch_execute(&statements).await;
+        lease.end();
+        created.map_err(|cause| {
+            let message = "the tables could not be created; does one of them exist already?";
+            Error::new(ErrorKind::Schema, message).with_source(cause)
+        })
+    }
+
+
+    /// Refuses new work, waits for what is under way and closes the connections.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.lanes.close();
+        self.pool.close().await
+    }
+}

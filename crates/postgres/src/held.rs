@@ -1,0 +1,246 @@
+//! The connection that an explicit transaction holds until its end.
+//!
+//! PostgreSQL gives up a whole transaction when one statement of it fails. The contract is that a
+//! failing statement undoes itself alone. So a savepoint is set before it, in the same packet, and
+//! gone back to when it fails or was dropped half-way; the next statement replaces it. Point reads
+//! go without: there is nothing to undo, and they do not fail by themselves.
+
+use std::time::Instant;
+
+use futures_util::future::join;
+use larder_core::{Error, Isolation, Result, Rows, Select, TxOptions, Write, Written};
+
+use crate::connection::{Connection, Failure, Kill};
+use crate::database::Database;
+use crate::pool::Lease;
+use crate::{error, read, write};
+
+/// A connection with an open transaction. Dropping it rolls back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    lease: Lease,
+    guard: Guard,
+}
+
+/// What stands between a statement and the rest of its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// No savepoint is set.
+    None,
+    /// One is, before the last statement, which has ended well or was undone.
+    Set,
+    /// One is, or is about to be, and what came after it has not ended.
+    Unsettled,
+}
+
+impl Held {
+    /// Takes a connection and begins.
+    pub(crate) async fn begin(database: &Database, options: &TxOptions) -> Result<Self> {
+        let mut lease = database.acquire(options.deadline).await?;
+        lease.begin();
+        let begun = lease.batch_execute(begin_sql(options)).await;
+        begun.map_err(error::begin_failed)?;
+        lease.pause();
+        Ok(Self {
+            lease,
+            guard: Guard::None,
+        })
+    }
+
+    /// Undoes what was dropped half-way, so that the next statement can be run.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        if self.guard != Guard::Unsettled {
+            return Ok(());
+        }
+        self.lease.cancel().await;
+        self.undo_statement().await
+    }
+
+    async fn undo_statement(&mut self) -> Result<()> {
+        let undone = self.lease.batch_execute("ROLLBACK TO larder_w").await;
+        undone.map_err(error::transaction_lost)?;
+        self.set_guard(Guard::Set);
+        Ok(())
+    }
+
+    fn set_guard(&mut self, guard: Guard) {
+        self.guard = guard;
+        match guard {
+            Guard::None | Guard::Set => self.lease.pause(),
+            Guard::Unsettled => self.lease.begin(),
+        }
+    }
+
+    /// What ends the transaction though its connection is in use.
+    pub(crate) fn kill(&self) -> Kill {
+        self.lease.kill()
+    }
+
+    /// Runs a statement behind a savepoint, and goes back to it if it fails.
+    async fn guarded<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&Connection) -> Option<Result<T, Failure>>,
+    ) -> Option<Result<T, Failure>> {
+        let set = match self.guard {
+            Guard::None => "SAVEPOINT larder_w",
+            Guard::Set | Guard::Unsettled => "RELEASE larder_w; SAVEPOINT larder_w",
+        };
+        self.set_guard(Guard::Unsettled);
+        let connection: &Connection = &self.lease;
+        let (set, done) = join(connection.batch_execute(set), work(connection)).await;
+        match (set, done) {
+            (Err(cause), _) => Some(Err(Failure::Own(error::transaction_lost(cause)))),
+            (Ok(()), Some(Ok(value))) => {
+                self.set_guard(Guard::Set);
+                Some(Ok(value))
+            }
+            (Ok(()), Some(Err(failure))) => {
+                if matches!(failure, Failure::Driver(_)) {
+                    // If this fails too, the next statement says so.
+                    let _ = self.undo_statement().await;
+                }
+                Some(Err(failure))
+            }
+            (Ok(()), None) => None,
+        }
+    }
+
+    /// Runs a read.
+    pub(crate) async fn read(&mut self, select: &Select, rows: &mut Rows) -> Result<()> {
+        if read::is_shared(select, rows) {
+            self.lease.begin();
+            let shown = read::show(&self.lease, select, rows).await;
+            self.lease.pause();
+            return shown.map(drop).map_err(|failure| self.of_read(failure, select));
+        }
+        let shown = self
+            .guarded(async |connection| Some(read::show(connection, select, rows).await))
+            .await;
+        match shown {
+            Some(Ok(larder_core::Flow::Stop)) => {
+                // The rest of the rows is on its way.
+                self.set_guard(Guard::Unsettled);
+                Ok(())
+            }
+            Some(Err(failure)) => Err(self.of_read(failure, select)),
+            _ => Ok(()),
+        }
+    }
+
+    fn of_read(&self, failure: Failure, select: &Select) -> Error {
+        match failure {
+            Failure::Driver(cause) if error::is_stale_plan(&cause) => {
+                self.lease.forget_statements();
+                error::schema_changed(cause)
+            }
+            other => other.of_read(select.table),
+        }
+    }
+
+    /// Runs reads sent together.
+    pub(crate) async fn read_all(&mut self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
+        let done = self
+            .guarded(async |connection| {
+                let all = read::all_on(connection, queries).await;
+                Some(all.map_err(|(failure, table)| Failure::Own(failure.of_read(table))))
+            })
+            .await;
+        match done {
+            Some(Ok(all)) => Ok(all),
+            Some(Err(Failure::Own(error))) => Err(error),
+            Some(Err(Failure::Driver(cause))) => Err(error::transaction_lost(cause)),
+            None => Err(error::closed()), // it has no deadline
+        }
+    }
+
+    /// Runs a write; if it fails, it is undone alone.
+    pub(crate) async fn write(&mut self, write: &Write, rows: &mut Rows) -> Result<Written> {
+        let (started, deadline) = (Instant::now(), write.deadline);
+        let done = self
+            .guarded(async |connection| {
+                let work = write::statements(connection, write, rows);
+                write::by_deadline(connection, started, deadline, work).await
+            })
+            .await;
+        match done {
+            Some(Ok(written)) => Ok(written),
+            Some(Err(Failure::Driver(cause))) if error::is_stale_plan(&cause) => {
+                self.lease.forget_statements();
+                Err(error::schema_changed(cause))
+            }
+            Some(Err(failure)) => Err(failure.of_write(write)),
+            None => Err(error::unknown_outcome()),
+        }
+    }
+
+    /// Says how the read would be executed.
+    pub(crate) async fn explain(&mut self, select: &Select) -> Result<String> {
+        let explained = self
+            .guarded(async |connection| Some(read::explain(connection, select).await))
+            .await;
+        match explained {
+            Some(explained) => explained.map_err(|failure| self.of_read(failure, select)),
+            None => Err(error::closed()), // it has no deadline
+        }
+    }
+
+    pub(crate) async fn set_savepoint(&mut self, level: usize) -> Result<()> {
+        let release = match self.guard {
+            Guard::None => "",
+            Guard::Set | Guard::Unsettled => "RELEASE larder_w; ",
+        };
+        self.control(&format!("{release}SAVEPOINT larder_{level}"))
+            .await
+    }
+
+    /// Makes what was done since the savepoint part of what is around it.
+    pub(crate) async fn release_savepoint(&mut self, level: usize) -> Result<()> {
+        self.control(&format!("RELEASE larder_{level}")).await
+    }
+
+    /// Undoes what was done since the savepoint.
+    pub(crate) async fn undo_savepoint(&mut self, level: usize) -> Result<()> {
+        self.control(&format!("ROLLBACK TO larder_{level}; RELEASE larder_{level}"))
+            .await
+    }
+
+    async fn control(&mut self, sql: &str) -> Result<()> {
+        self.lease.begin();
+        let done = self.lease.batch_execute(sql).await;
+        done.map_err(error::transaction_lost)?;
+        self.set_guard(Guard::None);
+        Ok(())
+    }
+
+    /// Makes the transaction permanent.
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        self.lease.begin();
+        let committed = write::commit(&self.lease).await;
+        if committed.is_ok() {
+            self.lease.end();
+        }
+        committed
+    }
+
+    /// Undoes the transaction.
+    pub(crate) async fn roll_back(mut self) {
+        if self.guard == Guard::Unsettled {
+            self.lease.cancel().await;
+        }
+        // If it fails, the connection is not used again, and the server rolls back by itself.
+        if self.lease.batch_execute("ROLLBACK").await.is_ok() {
+            self.lease.end();
+        }
+    }
+}
+
+fn begin_sql(options: &TxOptions) -> &'static str {
+    match (options.isolation, options.read_only) {
+        (Some(Isolation::Serializable), false) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
+        (Some(Isolation::Serializable), true) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY",
+        (Some(Isolation::Snapshot), false) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
+        // A transaction that only reads sees one snapshot, says the contract.
+        (_, true) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        (_, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+    }
+}

@@ -1,0 +1,187 @@
+//! Runs reads: points on the shared connections, the rest on a connection of their own.
+
+use std::pin::pin;
+
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt};
+use larder_core::{Access, Error, Flow, Result, Rows, Select, Table};
+use larder_sql::{Dialect, render_select};
+
+use crate::bind;
+use crate::connection::{Connection, Failure};
+use crate::database::Database;
+use crate::error;
+use crate::pool::Lease;
+use crate::row::PgRow;
+
+/// The most keys of a read that travels with those of other tasks.
+const SHARED_KEYS_MAX: usize = 64;
+
+/// Whether the read is quick for certain, and so may travel with those of other tasks.
+pub(crate) fn is_shared(select: &Select, rows: &Rows) -> bool {
+    !rows.may_wait()
+        && select.lock.is_none()
+        && matches!(select.access(), Access::Point { keys } if keys <= SHARED_KEYS_MAX)
+}
+
+/// Runs one read outside of a transaction.
+pub(crate) async fn run(database: &Database, select: Select, mut rows: Rows) -> Result<Rows> {
+    if is_shared(&select, &rows) {
+        return run_shared(database, &select, rows).await;
+    }
+    let mut lease = database.acquire(None).await?;
+    match on_lease(&mut lease, &select, &mut rows).await {
+        Err(failure) if may_repeat(&lease, &failure, &mut rows) => {
+            drop(lease);
+            let mut lease = database.acquire(None).await?;
+            on_lease(&mut lease, &select, &mut rows).await
+        }
+        outcome => outcome,
+    }
+    .map_err(|failure| failure.of_read(select.table))?;
+    Ok(rows)
+}
+
+/// Runs a quick read behind those of other tasks.
+pub(crate) async fn run_shared(database: &Database, select: &Select, mut rows: Rows) -> Result<Rows> {
+    let mut repeated = false;
+    loop {
+        let lane = database.lanes().enter().await?;
+        let outcome = show(&lane, select, &mut rows).await;
+        match outcome {
+            Err(failure) if !repeated && may_repeat(&lane, &failure, &mut rows) => repeated = true,
+            outcome => {
+                lane.answered();
+                outcome.map_err(|failure| failure.of_read(select.table))?;
+                return Ok(rows);
+            }
+        }
+        lane.answered();
+    }
+}
+
+/// Runs reads on one connection, sent together.
+pub(crate) async fn run_all(
+    database: &Database,
+    queries: Vec<(Select, Rows)>,
+) -> Result<Vec<Rows>> {
+    if let [(select, rows)] = queries.as_slice()
+        && is_shared(select, rows)
+    {
+        let mut answers = Vec::with_capacity(1);
+        for (select, rows) in queries {
+            answers.push(run_shared(database, &select, rows).await?);
+        }
+        return Ok(answers);
+    }
+    if queries.iter().any(|(_, rows)| rows.may_wait()) {
+        // One that waits for its receiver would hold up those behind it.
+        let mut answers = Vec::with_capacity(queries.len());
+        for (select, rows) in queries {
+            answers.push(run(database, select, rows).await?);
+        }
+        return Ok(answers);
+    }
+    let mut lease = database.acquire(None).await?;
+    lease.begin();
+    let answers = all_on(&lease, queries).await;
+    match answers {
+        Ok(answers) => {
+            lease.end();
+            Ok(answers)
+        }
+        Err((failure, table)) => {
+            if let Failure::Driver(cause) = &failure
+                && error::is_stale_plan(cause)
+            {
+                lease.forget_statements();
+            }
+            Err(failure.of_read(table))
+        }
+    }
+}
+
+/// Runs reads on this connection, sent together. Their rows come one read after the other. Any
+/// error leaves rows on their way.
+pub(crate) async fn all_on(
+    connection: &Connection,
+    mut queries: Vec<(Select, Rows)>,
+) -> Result<Vec<Rows>, (Failure, &'static Table)> {
+    let reads = queries.iter_mut().map(|(select, rows)| async move {
+        let shown = show(connection, select, rows).await;
+        shown.map_err(|failure| (failure, select.table))
+    });
+    try_join_all(reads).await?;
+    Ok(queries.into_iter().map(|(_, rows)| rows).collect())
+}
+
+/// Says how the read would be executed.
+pub(crate) async fn explain(connection: &Connection, select: &Select) -> Result<String, Failure> {
+    let sql = format!("EXPLAIN {}", render_select(Dialect::Postgres, select).sql);
+    let bound = bind::of_select(select);
+    let found = connection.once(&sql, &bound).await?;
+    let lines: Vec<String> = (found.and_then(async |row| row.try_get(0)))
+        .try_collect()
+        .await?;
+    Ok(lines.join("\n"))
+}
+
+/// Runs a read of any length on a connection of its own.
+pub(crate) async fn on_lease(
+    lease: &mut Lease,
+    select: &Select,
+    rows: &mut Rows,
+) -> Result<(), Failure> {
+    lease.begin();
+    let outcome = show(lease, select, rows).await;
+    // A receiver that wants no more leaves rows on their way.
+    if !matches!(outcome, Ok(Flow::Stop) | Err(Failure::Own(_))) {
+        lease.end();
+    }
+    outcome.map(drop)
+}
+
+/// Whether the read may be sent again: nothing was shown, or it can be taken back, and the cause
+/// is one that a second time does not meet.
+fn may_repeat(connection: &Connection, failure: &Failure, rows: &mut Rows) -> bool {
+    let Failure::Driver(cause) = failure else {
+        return false;
+    };
+    if error::is_stale_plan(cause) {
+        connection.forget_statements();
+        return rows.restart();
+    }
+    error::is_lost(cause) && rows.restart()
+}
+
+/// Sends the read and shows its rows.
+pub(crate) async fn show(
+    connection: &Connection,
+    select: &Select,
+    rows: &mut Rows,
+) -> Result<Flow, Failure> {
+    let bound = bind::of_select(select);
+    let found = connection.select(select, &bound).await?;
+    drop(bound);
+    let mut found = pin!(found);
+    while let Some(row) = found.next().await {
+        let mut flow = rows.row(&PgRow::new(&row?)).map_err(Failure::Own)?;
+        if flow == Flow::Full {
+            flow = rows.flush().await;
+        }
+        if flow == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+    }
+    Ok(Flow::More)
+}
+
+impl Failure {
+    /// The failure as the error of a read.
+    pub(crate) fn of_read(self, table: &'static Table) -> Error {
+        match self {
+            Self::Driver(cause) => error::read_failed(cause, table),
+            Self::Own(error) => error,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! [`Postgres`]: the store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use larder_core::{
+    Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
+};
+
+use crate::database::Database;
+use crate::options::PostgresOptions;
+use crate::pool::PoolMetrics;
+use crate::{read, transaction, write};
+
+/// A PostgreSQL database.
+///
+/// Point reads of all tasks travel together on a few shared connections; everything else has a
+/// connection of the pool to itself. Statements are prepared once per connection; when the schema
+/// changes under one it is prepared again. Cheap to clone; needs a tokio runtime with time and I/O
+/// enabled, whose end closes the connections that were opened on it.
+///
+/// A stream takes its rows from the server as fast as they are taken from it, and keeps its
+/// connection meanwhile. Inside a transaction it uses the transaction's: until its rows are taken
+/// or it is dropped, the transaction answers anything else with `Misuse`, after half a second. A
+/// rollback ends the stream, and gives up the connection.
+///
+/// Closing waits five seconds for what is under way and then answers `Busy`. From then on nothing
+/// new is accepted; an open transaction may still be ended, and closing again finishes the work.
+///
+/// ```no_run
+/// use larder_core::{Db, models::{NewTag, Tag}};
+/// use larder_postgres::Postgres;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+/// let db = Db::new(Postgres::connect("postgres://app:secret@localhost/app").await?);
+/// db.insert(NewTag::new("rust")).await?;
+/// assert_eq!(db.query::<Tag>().count().await?, 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Postgres {
+    database: Arc<Database>,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("options", self.database.options())
+            .field("pool", &self.pool_metrics())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Connects to the database at a URL, `postgres://user:password@host:port/database`.
+    ///
+    /// # Errors
+    /// `Misuse` if the URL cannot be read; `Unavailable` if the server cannot be reached, refuses
+    /// the user or does not know the database. The password is in none of them.
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::connect_with(PostgresOptions::new(url)?).await
+    }
+
+    /// Connects with these options.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(options: PostgresOptions) -> Result<Self> {
+        Ok(Self {
+            database: Arc::new(Database::connect(options).await?),
+        })
+    }
+
+    /// Creates the tables of models, with their keys, references and indexes, all or none. For
+    /// tests and first steps; a service runs migrations.
+    ///
+    /// # Errors
+    /// `Schema` if one of them exists.
+    pub async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        self.database.create_tables(tables).await
+    }
+
+    /// How the pool stands: connections in use and idle, tasks that wait.
+    pub fn pool_metrics(&self) -> PoolMetrics {
+        self.database.pool().metrics()
+    }
+}
+
+#[async_trait]
+impl Storage for Postgres {
+    fn capabilities(&self) -> &Capabilities {
+        self.database.capabilities()
+    }
+
+    async fn read(&self, query: Select, rows: Rows) -> Result<Rows> {
+        if read::is_shared(&query, &rows) {
+            return read::run_shared(&self.database, &query, rows).await;
+        }
+        // In a box of its own, to keep the future of a point read small.
+        Box::pin(read::run(&self.database, query, rows)).await
+    }
+
+    async fn read_all(&self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
+        read::run_all(&self.database, queries).await
+    }
+
+    async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {
+        write::run(&self.database, write, rows).await
+    }
+
+    async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
+        Ok(Box::new(transaction::begin(&self.database, options).await?))
+    }
+
+    async fn explain(&self, query: Select) -> Result<String> {
+        let mut lease = self.database.acquire(None).await?;
+        lease.begin();
+        let explained = read::explain(&lease, &query).await;
+        lease.end();
+        explained.map_err(|failure| failure.of_read(query.table))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.database.close().await
+    }
+}

@@ -1,0 +1,203 @@
+//! Runs writes: each one statement where that is possible, else several in a transaction.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join;
+use futures_util::{SinkExt, StreamExt};
+use larder_core::write::WriteOp;
+use larder_core::{Error, Flow, Result, Rows, Write, Written};
+use larder_sql::{Dialect, asks_keys, chunks, copy_in, largest_key, move_sequence};
+use tokio::time::{timeout, timeout_at};
+
+use crate::bind::{self, CopyEncoder};
+use crate::connection::{Connection, Failure};
+use crate::database::Database;
+use crate::error;
+use crate::row::PgRow;
+
+/// From how many rows on an insert that returns none goes by COPY. Fewer are quicker in one
+/// prepared statement, which COPY cannot be.
+const COPY_ROWS_MIN: usize = 200;
+/// How long the server may take to say what became of a write that was cancelled, at most.
+const GRACE_MAX: Duration = Duration::from_secs(1);
+/// The same, at least.
+const GRACE_MIN: Duration = Duration::from_millis(50);
+
+/// Runs a write outside of a transaction.
+pub(crate) async fn run(
+    database: &Database,
+    write: Write,
+    mut rows: Rows,
+) -> Result<(Written, Rows)> {
+    let started = Instant::now();
+    let mut lease = database.acquire(write.deadline).await?;
+    lease.begin();
+    let running = alone(&lease, &write, &mut rows);
+    match by_deadline(&lease, started, write.deadline, running).await {
+        Some(outcome) => {
+            lease.end();
+            let written = outcome.map_err(|failure| failure.of_write(&write))?;
+            Ok((written, rows))
+        }
+        None => Err(error::unknown_outcome()),
+    }
+}
+
+/// Waits until the deadline, then has the statement cancelled and waits a little longer for what
+/// became of it. `None` if that is not known.
+pub(crate) async fn by_deadline<T>(
+    connection: &Connection,
+    started: Instant,
+    deadline: Option<Instant>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(deadline) = deadline else {
+        return Some(work.await);
+    };
+    let mut work = pin!(work);
+    if let Ok(answer) = timeout_at(deadline.into(), &mut work).await {
+        return Some(answer);
+    }
+    let limit = deadline.saturating_duration_since(started);
+    let grace = (limit / 10).clamp(GRACE_MIN, GRACE_MAX);
+    let cancelled = async {
+        // The answer may come before the server has taken the request.
+        join(connection.cancel(), work).await.1
+    };
+    timeout(grace, cancelled).await.ok()
+}
+
+/// Runs the write as a transaction of its own.
+async fn alone(
+    connection: &Connection,
+    write: &Write,
+    rows: &mut Rows,
+) -> Result<Written, Failure> {
+    match try_alone(connection, write, rows).await {
+        // Refused before anything was done, and not the next time.
+        Err(Failure::Driver(cause)) if error::is_stale_plan(&cause) && rows.restart() => {
+            connection.forget_statements();
+            try_alone(connection, write, rows).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn try_alone(
+    connection: &Connection,
+    write: &Write,
+    rows: &mut Rows,
+) -> Result<Written, Failure> {
+    if is_one(connection, write) {
+        return statements(connection, write, rows).await;
+    }
+    begin(connection).await?;
+    match statements(connection, write, rows).await {
+        Ok(written) => {
+            commit(connection).await.map_err(Failure::Own)?;
+            Ok(written)
+        }
+        Err(failure) => {
+            // Nothing to do if this fails as well: the connection is gone.
+            let _ = connection.batch_execute("ROLLBACK").await;
+            Err(failure)
+        }
+    }
+}
+
+async fn begin(connection: &Connection) -> Result<(), Failure> {
+    let begun = connection.batch_execute("BEGIN").await;
+    begun.map_err(|cause| Failure::Own(error::begin_failed(cause)))
+}
+
+/// Commits, and makes sure that it was not a rollback.
+///
+/// Of a transaction that a failed statement has aborted, PostgreSQL answers COMMIT with success
+/// and the tag ROLLBACK, which the driver does not show. The savepoint before it fails then.
+pub(crate) async fn commit(connection: &Connection) -> Result<()> {
+    let committed = connection.batch_execute("SAVEPOINT larder_end; COMMIT");
+    committed.await.map_err(error::commit_failed)
+}
+
+/// Whether the write is one statement, which is a transaction by itself.
+fn is_one(connection: &Connection, write: &Write) -> bool {
+    largest_key(write).is_none()
+        && (goes_by_copy(connection, write) || chunks(Dialect::Postgres, write).nth(1).is_none())
+}
+
+/// Runs the write's statements. The caller sees to it that they are undone together.
+pub(crate) async fn statements(
+    connection: &Connection,
+    write: &Write,
+    rows: &mut Rows,
+) -> Result<Written, Failure> {
+    if let Some(statement) = move_sequence(write) {
+        let bound = bind::of_sequence(write);
+        let mut moved = pin!(connection.once(&statement.sql, &bound).await?);
+        while let Some(row) = moved.next().await {
+            row?;
+        }
+    }
+    let mut written = 0;
+    if goes_by_copy(connection, write) {
+        written = copy(connection, write).await?;
+    } else {
+        let mut wanted = true;
+        for chunk in chunks(Dialect::Postgres, write) {
+            let bound = bind::of_write(write, chunk.clone());
+            let found = connection.write(write, chunk.len(), &bound).await?;
+            drop(bound);
+            let mut found = pin!(found);
+            let mut returned = 0;
+            while let Some(row) = found.next().await {
+                let row = row?;
+                returned += 1;
+                wanted = wanted && rows.returned(&PgRow::new(&row)) != Flow::Stop;
+            }
+            written += match write.returning {
+                Some(_) => returned,
+                None => found.rows_affected().unwrap_or(0),
+            };
+        }
+    }
+    Ok(Written::rows(written))
+}
+
+/// Whether the rows go by COPY: many, none comes back, and none needs the server's own key.
+fn goes_by_copy(connection: &Connection, write: &Write) -> bool {
+    let WriteOp::Insert(insert) = &write.op else {
+        return false;
+    };
+    connection.is_named()
+        && write.returning.is_none()
+        && insert.on_conflict.is_none()
+        && insert.rows().len() >= COPY_ROWS_MIN
+        && !asks_keys(write)
+}
+
+/// Sends the rows by binary COPY, a piece at a time.
+async fn copy(connection: &Connection, write: &Write) -> Result<u64, Failure> {
+    let WriteOp::Insert(insert) = &write.op else {
+        return Ok(0);
+    };
+    let sql = copy_in(insert);
+    let sink = connection.copy_in::<_, Bytes>(sql.as_str()).await?;
+    let mut sink = pin!(sink);
+    let mut encoder = CopyEncoder::new(insert);
+    while let Some(piece) = encoder.next_piece().map_err(Failure::Own)? {
+        sink.send(piece).await?;
+    }
+    Ok(sink.finish().await?)
+}
+
+impl Failure {
+    /// The failure as the error of a write.
+    pub(crate) fn of_write(self, write: &Write) -> Error {
+        match self {
+            Self::Driver(cause) => error::write_failed(cause, write),
+            Self::Own(error) => error,
+        }
+    }
+}
