@@ -288,7 +288,9 @@ fn encode(value: &Value, kind: Kind, role: Role, out: &mut BytesMut) -> Result<I
     // What is before PostgreSQL's first day compares as `-infinity` does.
     let early = |days| match role {
         Role::Compared => Ok(days),
-        Role::Stored | Role::Added => Err(Unfit("PostgreSQL keeps no day before 24 November 4714 BC")),
+        Role::Stored | Role::Added => {
+            Err(Unfit("PostgreSQL keeps no day before 24 November 4714 BC"))
+        }
     };
     match (role.travels(kind), value) {
         (_, Value::Null) => return Ok(IsNull::Yes),

@@ -70,7 +70,11 @@ mod tests {
             ("9999-12-31", 2_921_939),
         ] {
             let day: Date = text.parse().expect("a date");
-            assert_eq!((days(day), date(number)), (Some(number), Some(day)), "{text}");
+            assert_eq!(
+                (days(day), date(number)),
+                (Some(number), Some(day)),
+                "{text}"
+            );
         }
         assert_eq!(date(-4_382_544), Some(Date::MIN));
         for outside in [i32::MIN, i32::MAX, -4_382_545, 2_921_940] {

@@ -101,7 +101,10 @@ fn of_refusal(refusal: Refusal) -> (ErrorKind, &'static str) {
         Refusal::Reference => (ErrorKind::Reference, "a reference refuses the change"),
         Refusal::NotNull => (ErrorKind::NotNull, "a column must have a value"),
         Refusal::Check => (ErrorKind::Check, "a constraint refuses the row"),
-        Refusal::TooLong => (ErrorKind::TooLong, "a text is longer than its column allows"),
+        Refusal::TooLong => (
+            ErrorKind::TooLong,
+            "a text is longer than its column allows",
+        ),
         Refusal::OutOfRange => (
             ErrorKind::Engine,
             "PostgreSQL could not compute the result: a number leaves the range of its type",
@@ -277,14 +280,13 @@ pub(crate) fn read_failed(error: tokio_postgres::Error, table: &'static Table) -
 pub(crate) fn write_failed(error: tokio_postgres::Error, write: &Write) -> Error {
     let table = write.table().name;
     match origin(&error) {
-        Origin::Server(refused) => of_write(&violation::Refused::from(refused), write)
-            .with_source(said(refused)),
+        Origin::Server(refused) => {
+            of_write(&violation::Refused::from(refused), write).with_source(said(refused))
+        }
         Origin::Unfit(unfit) => violation::find_unfit(write)
             .unwrap_or_else(|| Error::invalid(unfit.to_string()).with_table(table)),
         Origin::TooLarge => too_large().with_table(table).with_source(error),
-        Origin::Lost | Origin::Confused => {
-            unknown_outcome().with_table(table).with_source(error)
-        }
+        Origin::Lost | Origin::Confused => unknown_outcome().with_table(table).with_source(error),
     }
 }
 

@@ -6,8 +6,7 @@
 //!
 //! The weight is the power of 10,000 of the first group; groups that are zero at either end are
 //! left out. The scale says how many digits behind the point are shown. A numeric may have far
-//! more digits than a [`Decimal`]; it then is read exactly or not at all, but for an average,
-//! which has as many digits as fit.
+//! more digits than a [`Decimal`]: it is read exactly or not at all.
 
 use std::fmt;
 
@@ -99,11 +98,6 @@ impl<'a> Numeric<'a> {
         is_sound.then_some(numeric).ok_or(NoNumber::Malformed)
     }
 
-    /// How many digits behind the point are shown.
-    pub(crate) fn scale(&self) -> u32 {
-        u32::from(self.scale)
-    }
-
     /// The decimal of the same value and, where it fits, the same scale. `None` where it needs
     /// more digits than a decimal has.
     pub(crate) fn exact(&self) -> Option<Decimal> {
@@ -111,34 +105,22 @@ impl<'a> Numeric<'a> {
         if more {
             return None;
         }
-        (0..=self.scale().min(SCALE_MAX)).rev().find_map(|scale| {
-            let mantissa = match exponent + scale as i32 {
-                power @ 0.. => digits.checked_mul(power_of_ten(power)?)?,
-                power => {
-                    let divisor = power_of_ten(-power)?;
-                    digits.is_multiple_of(divisor).then(|| digits / divisor)?
-                }
-            };
-            self.decimal(mantissa, scale)
-        })
+        (0..=u32::from(self.scale).min(SCALE_MAX))
+            .rev()
+            .find_map(|scale| {
+                let mantissa = match exponent + scale as i32 {
+                    power @ 0.. => digits.checked_mul(power_of_ten(power)?)?,
+                    power => {
+                        let divisor = power_of_ten(-power)?;
+                        digits.is_multiple_of(divisor).then(|| digits / divisor)?
+                    }
+                };
+                self.decimal(mantissa, scale)
+            })
     }
 
-    /// The decimal with as many digits as fit, half-way cases rounded to the even one, without
-    /// zeros at its end: what dividing decimals gives. `None` where the value is too large.
-    pub(crate) fn rounded(&self) -> Option<Decimal> {
-        let (digits, exponent, more) = self.head();
-        let rounded = (0..=SCALE_MAX).rev().find_map(|scale| {
-            let mantissa = match exponent + scale as i32 {
-                power @ 0.. => digits.checked_mul(power_of_ten(power)?)?,
-                power => divide(digits, more, power_of_ten(-power)),
-            };
-            self.decimal(mantissa, scale)
-        });
-        rounded.map(|decimal| decimal.normalize())
-    }
-
-    /// The first digits, the power of ten of the last of them, and whether there are further ones
-    /// that are not zero.
+    /// The first digits, the power of ten behind the last of them, and whether there are further
+    /// ones that are not zero.
     fn head(&self) -> (u128, i32, bool) {
         let leading = self.groups().take_while(|&group| group == 0).count();
         let mut groups = self.groups().skip(leading);
@@ -170,21 +152,6 @@ impl<'a> Numeric<'a> {
 
 fn power_of_ten(power: i32) -> Option<u128> {
     10_u128.checked_pow(power.unsigned_abs())
-}
-
-/// The quotient, rounded half to even. `more` says that the dividend goes on behind its last
-/// digit; without a divisor it is beyond all digits.
-fn divide(digits: u128, more: bool, divisor: Option<u128>) -> u128 {
-    let Some(divisor) = divisor else {
-        return 0;
-    };
-    let (quotient, rest) = (digits / divisor, digits % divisor);
-    let up = match rest.cmp(&(divisor - rest)) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => more || quotient % 2 == 1,
-        std::cmp::Ordering::Greater => true,
-    };
-    quotient + u128::from(up)
 }
 
 impl fmt::Display for Numeric<'_> {
@@ -246,12 +213,28 @@ mod tests {
             "0".repeat((4 - fraction.len() % 4) % 4)
         );
         let groups: Vec<u16> = (padded.as_bytes().chunks(4))
-            .map(|four| std::str::from_utf8(four).expect("digits").parse().expect("a group"))
+            .map(|four| {
+                std::str::from_utf8(four)
+                    .expect("digits")
+                    .parse()
+                    .expect("a group")
+            })
             .collect();
         let weight = whole.len().div_ceil(4) as i16 - 1;
-        let first = groups.iter().position(|&group| group > 0).unwrap_or(groups.len());
-        let last = groups.iter().rposition(|&group| group > 0).map_or(first, |last| last + 1);
-        wire(&groups[first..last], weight - first as i16, false, fraction.len() as u16)
+        let first = groups
+            .iter()
+            .position(|&group| group > 0)
+            .unwrap_or(groups.len());
+        let last = groups
+            .iter()
+            .rposition(|&group| group > 0)
+            .map_or(first, |last| last + 1);
+        wire(
+            &groups[first..last],
+            weight - first as i16,
+            false,
+            fraction.len() as u16,
+        )
     }
 
     #[test]
@@ -267,7 +250,13 @@ mod tests {
             ("0.0001", &[1], -1, false, 4),
             ("0.00001", &[1000], -2, false, 5),
             ("100000000000000000000", &[1], 5, false, 0),
-            ("79228162514264337593543950335", &[7, 9228, 1625, 1426, 4337, 5935, 4395, 335], 7, false, 0),
+            (
+                "79228162514264337593543950335",
+                &[7, 9228, 1625, 1426, 4337, 5935, 4395, 335],
+                7,
+                false,
+                0,
+            ),
             ("0.0000000000000000000000000001", &[1], -7, false, 28),
         ] {
             assert_eq!(sent(text), wire(groups, weight, negative, scale), "{text}");
@@ -283,10 +272,22 @@ mod tests {
         };
         assert_eq!(special(NAN), Err(NoNumber::Special("NaN")));
         assert_eq!(special(INFINITY), Err(NoNumber::Special("Infinity")));
-        assert_eq!(special(NEGATIVE_INFINITY), Err(NoNumber::Special("-Infinity")));
+        assert_eq!(
+            special(NEGATIVE_INFINITY),
+            Err(NoNumber::Special("-Infinity"))
+        );
         assert_eq!(special(0x1234), Err(NoNumber::Malformed));
-        for raw in [&[][..], &[0; 7], &wire(&[1], 0, false, 0)[..9], &wire(&[10_000], 0, false, 0)] {
-            assert_eq!(Numeric::parse(raw).map(|_| ()), Err(NoNumber::Malformed), "{raw:?}");
+        for raw in [
+            &[][..],
+            &[0; 7],
+            &wire(&[1], 0, false, 0)[..9],
+            &wire(&[10_000], 0, false, 0),
+        ] {
+            assert_eq!(
+                Numeric::parse(raw).map(|_| ()),
+                Err(NoNumber::Malformed),
+                "{raw:?}"
+            );
         }
     }
 
@@ -301,20 +302,25 @@ mod tests {
         assert_eq!(exact("0", &format!("{}1", "0".repeat(28))), None);
         assert_eq!(exact(&"9".repeat(200), &"9".repeat(200)), None);
         assert_eq!(exact("1", &"0".repeat(100)), Some(Decimal::ONE));
-        assert_eq!(exact("79228162514264337593543950335", "00"), Some(Decimal::MAX));
+        assert_eq!(
+            exact("79228162514264337593543950335", "00"),
+            Some(Decimal::MAX)
+        );
         let far = |weight| wire(&[1], weight, false, 0);
         for weight in [i16::MIN, i16::MAX] {
             let raw = far(weight);
             assert_eq!(Numeric::parse(&raw).expect("a number").exact(), None);
         }
-        assert_eq!(Numeric::parse(&far(i16::MAX)).expect("a number").rounded(), None);
-        let tiny = far(i16::MIN);
-        assert_eq!(Numeric::parse(&tiny).expect("a number").rounded(), Some(Decimal::ZERO));
     }
 
     #[test]
     fn numbers_of_any_length_can_be_shown() {
-        for (whole, fraction) in [("0", "0"), ("1", "05"), ("12345", "6789012"), ("0", "00001")] {
+        for (whole, fraction) in [
+            ("0", "0"),
+            ("1", "05"),
+            ("12345", "6789012"),
+            ("0", "00001"),
+        ] {
             let raw = of_digits(whole, fraction);
             let shown = Numeric::parse(&raw).expect("a number").to_string();
             assert_eq!(shown, format!("{whole}.{fraction}"));
@@ -350,30 +356,8 @@ mod tests {
             let made = wire(&groups, weight, true, scale);
             for raw in [&raw[..], &made] {
                 if let Ok(numeric) = Numeric::parse(raw) {
-                    let _ = (numeric.exact(), numeric.rounded());
+                    let _ = numeric.exact();
                 }
-            }
-        }
-
-        /// The quotient to 50 digits behind the point reads as the quotient of decimals.
-        #[test]
-        fn averages_are_those_of_decimals(sum in 0..=MANTISSA_MAX, scale in 0..=28_u32, count in 1..=u64::MAX) {
-            for (sum, count) in [(sum, count), (sum, count % 1_000 + 1), (sum % 1_000, count % 64 + 1)] {
-                let dividend = Decimal::from_i128_with_scale(sum as i128, scale);
-                let expected = dividend.checked_div(Decimal::from(count)).expect("not larger");
-                let divisor = u128::from(count);
-                let mut rest = sum % divisor;
-                let mut digits = (sum / divisor).to_string();
-                for _ in 0..(50 - scale) {
-                    rest *= 10;
-                    digits.push(char::from(b'0' + (rest / divisor) as u8));
-                    rest %= divisor;
-                }
-                let digits = format!("{digits:0>51}");
-                let (whole, fraction) = digits.split_at(digits.len() - 50);
-                let raw = of_digits(whole, fraction);
-                let rounded = Numeric::parse(&raw).expect("a number").rounded();
-                prop_assert_eq!(rounded, Some(expected), "{} / {}", dividend, count);
             }
         }
     }

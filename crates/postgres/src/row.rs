@@ -4,7 +4,7 @@
 
 use std::error::Error as StdError;
 
-use larder_core::{Error, ErrorKind, Kind, Result, Row, Uuid, ValueRef};
+use larder_core::{Error, Kind, Result, Row, Uuid, ValueRef};
 use tokio_postgres::types::{FromSql, Type};
 
 use crate::bind::JSONB_VERSION;
@@ -33,7 +33,6 @@ impl Row for PgRow<'_> {
                 let found = Found {
                     bytes,
                     ty: column.type_(),
-                    is_column: column.table_oid().is_some(),
                 };
                 found.read(kind)
             }
@@ -65,17 +64,11 @@ impl<'a> FromSql<'a> for Raw<'a> {
     }
 }
 
-/// How many digits behind the point an average is computed to, at least: more than any column of
-/// Larder's holds, so that it is told apart from a sum.
-const AVERAGE_SCALE: u32 = 29;
-
 /// A value that is not NULL, as the server sent it.
 #[derive(Clone, Copy)]
 struct Found<'a> {
     bytes: &'a [u8],
     ty: &'a Type,
-    /// Whether it stands in a table, and was not computed.
-    is_column: bool,
 }
 
 impl<'a> Found<'a> {
@@ -168,8 +161,7 @@ impl<'a> Found<'a> {
         self.text(text).map(ValueRef::Json)
     }
 
-    /// A column's decimal is read exactly or not at all. Of what was computed, an average has as
-    /// many digits as fit, and a sum is exact or too large.
+    /// A decimal is read exactly or not at all; the statement has made sums and averages fit.
     fn decimal(self) -> Result<ValueRef<'a>> {
         let numeric = match Numeric::parse(self.bytes) {
             Ok(numeric) => numeric,
@@ -178,18 +170,8 @@ impl<'a> Found<'a> {
             }
             Err(NoNumber::Malformed) => return Err(self.unreadable(Kind::Decimal)),
         };
-        let (found, overflow) = match (self.is_column, numeric.scale()) {
-            (true, _) => (numeric.exact(), None),
-            (false, AVERAGE_SCALE..) => (numeric.rounded(), Some("decimal overflow in average")),
-            (false, _) => (
-                numeric.exact(),
-                Some("the sum of decimals needs more than 28 digits"),
-            ),
-        };
-        found.map(ValueRef::Decimal).ok_or_else(|| match overflow {
-            Some(message) => Error::new(ErrorKind::Engine, message),
-            None => self.unreadable(Kind::Decimal).with_value(numeric),
-        })
+        (numeric.exact().map(ValueRef::Decimal))
+            .ok_or_else(|| self.unreadable(Kind::Decimal).with_value(numeric))
     }
 
     #[inline]
@@ -223,8 +205,5 @@ impl<'a> Found<'a> {
 }
 
 fn is_text(ty: &Type) -> bool {
-    matches!(
-        *ty,
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME
-    )
+    matches!(*ty, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME)
 }

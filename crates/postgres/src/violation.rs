@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use larder_core::eval::check_fits;
 use larder_core::write::{ConflictAction, WriteOp};
 use larder_core::{Assign, Error, ErrorKind, Kind, Table, Value, Write};
+use larder_sql::Dialect;
 use tokio_postgres::error::DbError;
 
 use crate::bind::{self, Unfit, upsert_set};
@@ -50,7 +51,10 @@ pub(crate) fn explain(refused: &Refused<'_>, refusal: Refusal, write: &Write) ->
         }
         Refusal::Check => check(refused, write),
         Refusal::TooLong => too_long(write).unwrap_or_else(|| {
-            let error = Error::new(ErrorKind::TooLong, "a text is longer than its column allows");
+            let error = Error::new(
+                ErrorKind::TooLong,
+                "a text is longer than its column allows",
+            );
             error.with_table(write.table().name)
         }),
         Refusal::OutOfRange => out_of_range(refused, write),
@@ -84,13 +88,18 @@ fn unique(refused: &Refused<'_>, write: &Write) -> Error {
     let Some(constraint) = refused.constraint.filter(|_| is_own(refused, table)) else {
         return error;
     };
-    let unique = table.uniques.iter().find(|one| kept(one.name) == constraint);
+    let unique = table
+        .uniques
+        .iter()
+        .find(|one| kept(one.name) == constraint);
     let columns = match unique {
         Some(unique) => unique.columns,
         None if is_default(constraint, table.name, None, "pkey") => table.key,
         None => return error,
     };
-    (columns.iter()).fold(error, |error, &at| error.with_column(table.columns[at].name))
+    (columns.iter()).fold(error, |error, &at| {
+        error.with_column(table.columns[at].name)
+    })
 }
 
 fn reference(refused: &Refused<'_>, write: &Write) -> Error {
@@ -270,15 +279,17 @@ pub(crate) fn unfit(table: &'static Table, at: usize, value: &Value, reason: Unf
 /// The longest name that PostgreSQL keeps, in bytes.
 const NAME_MAX: usize = 63;
 
-/// The name as PostgreSQL keeps it.
 fn kept(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME_MAX)]
+    Dialect::Postgres.name_kept(name)
 }
 
 /// Whether PostgreSQL gives this name by itself to a constraint of the table, or of its column.
 /// It adds a number to one that is taken.
 fn is_default(constraint: &str, table: &str, column: Option<&str>, label: &str) -> bool {
-    let number = constraint.len() - constraint.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let number = constraint.len()
+        - constraint
+            .trim_end_matches(|c: char| c.is_ascii_digit())
+            .len();
     let number = &constraint[constraint.len() - number..];
     default_name(table, column, label) == constraint
         || !number.is_empty()
