@@ -5,6 +5,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::select::{Expr, Output, Select};
+use crate::write::InsertRows;
 
 /// Refuses what engines would answer differently, or with rows picked at random.
 pub(crate) fn select(select: &Select) -> Result<()> {
@@ -17,6 +18,9 @@ pub(crate) fn select(select: &Select) -> Result<()> {
         return refuse(
             "only rows can be locked: `for_update` goes without distinct, groups and aggregates",
         );
+    }
+    if compares_new(&select.filter) || compares_new(&select.having) {
+        return refuse("only the condition of an upsert (`when`) can look at a new row");
     }
     if compares_aggregates(&select.filter) {
         return refuse("rows are filtered before there are aggregates: compare those in `having`");
@@ -56,6 +60,41 @@ pub(crate) fn select(select: &Select) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Refuses conditions of upserts that engines would answer differently.
+pub(crate) fn upsert(insert: &InsertRows, filter: &Filter) -> Result<()> {
+    if compares_aggregates(filter) {
+        return Err(Error::misuse(
+            "the condition of an upsert looks at one row: it has no aggregates",
+        )
+        .with_table(insert.table.name));
+    }
+    match filter {
+        Filter::And(all) | Filter::Or(all) => all.iter().try_for_each(|one| upsert(insert, one)),
+        Filter::Not(inner) => upsert(insert, inner),
+        // Some engines would see the rows that the same upsert has written before, others not.
+        Filter::Related(related) => Err(Error::misuse(
+            "the condition of an upsert looks at the old row and the new one, not at related rows",
+        )
+        .with_table(related.table.name)),
+        Filter::CompareNew { column, .. } if !insert.columns.contains(column) => Err(
+            Error::misuse("the upsert looks at a column that its rows do not set")
+                .or_column(insert.table.name, insert.table.columns[*column].name),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a new row's value stands in a filter, of related rows too.
+fn compares_new(filter: &Filter) -> bool {
+    match filter {
+        Filter::CompareNew { .. } => true,
+        Filter::And(all) | Filter::Or(all) => all.iter().any(compares_new),
+        Filter::Not(inner) => compares_new(inner),
+        Filter::Related(related) => compares_new(&related.filter),
+        _ => false,
+    }
 }
 
 /// Refuses to lock rows where nothing would hold the lock.
@@ -104,6 +143,7 @@ fn compares_only(filter: &Filter, allowed: &impl Fn(Expr) -> bool) -> bool {
         Filter::Compare { left, .. } => allowed(*left),
         Filter::CompareColumns { left, right, .. } => column(*left) && column(*right),
         Filter::In { column: at, .. }
+        | Filter::CompareNew { column: at, .. }
         | Filter::IsNull { column: at }
         | Filter::Text { column: at, .. } => column(*at),
         Filter::And(all) | Filter::Or(all) => all.iter().all(|one| compares_only(one, allowed)),

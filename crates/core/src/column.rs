@@ -215,6 +215,30 @@ impl<E: Entity, T: ColumnType> Column<E, T> {
         self.compare_column(Comparison::Lt, other)
     }
 
+    /// In [`Upsert::when`](crate::Upsert::when): less than the new row's value of this column.
+    pub fn lt_new(self) -> Predicate<E> {
+        self.compare_new(Comparison::Lt)
+    }
+
+    /// In [`Upsert::when`](crate::Upsert::when): greater than the new row's value of this column.
+    pub fn gt_new(self) -> Predicate<E> {
+        self.compare_new(Comparison::Gt)
+    }
+
+    /// In [`Upsert::when`](crate::Upsert::when): not equal to the new row's value of this column.
+    /// Where one of the two is NULL it is neither true nor false.
+    pub fn ne_new(self) -> Predicate<E> {
+        self.compare_new(Comparison::Ne)
+    }
+
+    fn compare_new(self, op: Comparison) -> Predicate<E> {
+        const { comparable::<T>() };
+        Predicate::from(Filter::CompareNew {
+            column: self.index,
+            op,
+        })
+    }
+
     fn compare_column(self, op: Comparison, other: Column<E, T>) -> Predicate<E> {
         const { comparable::<T>() };
         Predicate::from(Filter::CompareColumns {

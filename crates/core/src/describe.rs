@@ -92,7 +92,7 @@ impl Brief {
     /// The write in brief, if it is one of the commonest.
     pub(crate) fn of_write(write: &Write) -> Option<Self> {
         match &write.op {
-            WriteOp::Insert(insert) => Some(Self::of_insert(insert)),
+            WriteOp::Insert(insert) if condition(insert).is_none() => Some(Self::of_insert(insert)),
             _ => None,
         }
     }
@@ -126,6 +126,14 @@ impl Brief {
                 format!("insert {rows} into {}{conflict}", table.name)
             }
         }
+    }
+}
+
+/// Which old rows an upsert changes, if not all.
+fn condition(insert: &InsertRows) -> Option<&Filter> {
+    match &insert.on_conflict.as_ref()?.action {
+        ConflictAction::Update { filter, .. } if !matches!(filter, Filter::All) => Some(filter),
+        _ => None,
     }
 }
 
@@ -196,6 +204,9 @@ impl Text {
         match &write.op {
             WriteOp::Insert(insert) => {
                 self.push(&Brief::of_insert(insert).text());
+                if let Some(filter) = condition(insert) {
+                    self.where_clause(" when ", insert.table, filter);
+                }
                 self.rows(insert.table, &insert.columns, insert.rows());
             }
             WriteOp::Update(update) => {
@@ -278,6 +289,12 @@ impl Text {
                 self.push(name(*left));
                 self.push(comparison(*op));
                 self.push(name(*right));
+            }
+            Filter::CompareNew { column, op } => {
+                self.push(name(*column));
+                self.push(comparison(*op));
+                self.push("new ");
+                self.push(name(*column));
             }
             Filter::In { column, values } => {
                 self.push(name(*column));

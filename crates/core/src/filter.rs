@@ -35,6 +35,14 @@ pub enum Filter {
         /// The right column.
         right: usize,
     },
+    /// Only in the condition of an upsert: the column of the old row compared with the same column
+    /// of the new one.
+    CompareNew {
+        /// The column.
+        column: usize,
+        /// How.
+        op: Comparison,
+    },
     /// The column equals one of the values; the list holds no NULL and no duplicates, and may be
     /// empty (matches nothing) or very long.
     In {

@@ -146,6 +146,10 @@ impl TxOptions {
 /// What a store can do. Callers and tests branch on it; what is lacking is refused by name.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own"
+)]
 pub struct Capabilities {
     /// The engine's name in messages and events: `sqlite`, `memory`.
     pub engine: &'static str,

@@ -68,6 +68,10 @@ pub enum ConflictAction {
         columns: Vec<usize>,
         /// Further changes (`updated_at`, `version`).
         set: Vec<(usize, Assign)>,
+        /// Which old rows: where it is not true, the old row is kept as by
+        /// [`Ignore`](Self::Ignore). May compare with the new row
+        /// ([`Filter::CompareNew`]), looks at no related ones.
+        filter: Filter,
     },
 }
 

@@ -50,6 +50,12 @@ fn condition(sql: &mut Sql, filter: &Filter, scope: Scope) {
             sql.push(operator(*op));
             scope.column(sql, *right);
         }
+        Filter::CompareNew { column, op } => {
+            scope.column(sql, *column);
+            sql.push(operator(*op));
+            sql.push("excluded.");
+            sql.ident(scope.def(*column).name);
+        }
         Filter::In { column, .. } => {
             scope.column(sql, *column);
             one_of(sql);

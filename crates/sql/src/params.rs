@@ -72,7 +72,10 @@ pub fn write_params<'a, E>(
         WriteOp::Insert(insert) => {
             of_rows(table, &insert.columns, &insert.values, rows, each)?;
             match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
-                Some(ConflictAction::Update { set, .. }) => assignments(set, table, each),
+                Some(ConflictAction::Update { set, filter, .. }) => {
+                    assignments(set, table, each)?;
+                    conditions(filter, table, each)
+                }
                 _ => Ok(()),
             }
         }
@@ -146,13 +149,26 @@ fn assignments<'a, E>(
     Ok(())
 }
 
+/// How many parameters the filter takes.
+pub(crate) fn count(filter: &Filter, table: &'static Table) -> usize {
+    let mut count = 0;
+    let counted: Outcome<std::convert::Infallible> = conditions(filter, table, &mut |_| {
+        count += 1;
+        Ok(())
+    });
+    counted.map_or_else(|never| match never {}, |()| count)
+}
+
 fn conditions<'a, E>(
     filter: &'a Filter,
     table: &'static Table,
     each: &mut impl FnMut(Param<'a>) -> Outcome<E>,
 ) -> Outcome<E> {
     match filter {
-        Filter::All | Filter::CompareColumns { .. } | Filter::IsNull { .. } => Ok(()),
+        Filter::All
+        | Filter::CompareColumns { .. }
+        | Filter::CompareNew { .. }
+        | Filter::IsNull { .. } => Ok(()),
         Filter::Compare { left, value, .. } => each(Param::Value(value, left.kind(table))),
         Filter::In { column, values } => each(Param::List(values, table.columns[*column].kind)),
         Filter::Text { op, pattern, .. } => match TextForm::of(*op, pattern) {

@@ -217,6 +217,10 @@ impl Shape {
                 self.byte(comparison(*op));
                 self.number(*right);
             }
+            Filter::CompareNew { column, op } => {
+                self.of_column(b'n', *column);
+                self.byte(comparison(*op));
+            }
             Filter::In { column, .. } => self.of_column(b'i', *column),
             Filter::IsNull { column } => self.of_column(b'0', *column),
             Filter::Text {
@@ -295,13 +299,18 @@ impl Shape {
                 self.byte(1);
                 self.columns(&conflict.target);
             }
-            ConflictAction::Update { columns, set } => {
+            ConflictAction::Update {
+                columns,
+                set,
+                filter,
+            } => {
                 self.byte(2);
                 self.columns(&conflict.target);
                 // Of nothing to change, the text changes the target to itself.
                 let nothing = columns.is_empty() && set.is_empty();
                 self.columns(if nothing { &conflict.target } else { columns });
                 self.assignments(set);
+                self.conjuncts(filter);
             }
         }
     }

@@ -10,6 +10,7 @@ use larder_core::{Assign, Expr, Kind, Output, Table, Write};
 use crate::Statement;
 use crate::dialect::{Dialect, postgres_array};
 use crate::filter::clause;
+use crate::params;
 use crate::text::{Scope, Sql};
 
 /// How many rows one INSERT adds at most: more gain nothing and make the text longer.
@@ -80,9 +81,9 @@ pub fn chunks(dialect: Dialect, write: &Write) -> impl Iterator<Item = Range<usi
 fn insert_rows_max(dialect: Dialect, insert: &InsertRows) -> usize {
     let further = match &insert.on_conflict {
         Some(OnConflict {
-            action: ConflictAction::Update { set, .. },
+            action: ConflictAction::Update { set, filter, .. },
             ..
-        }) => set.len(),
+        }) => set.len() + params::count(filter, insert.table),
         _ => 0,
     };
     let room = dialect.parameters_max().saturating_sub(further);
@@ -115,7 +116,11 @@ fn on_conflict(sql: &mut Sql, conflict: &OnConflict, table: &'static Table) {
     columns(sql, &conflict.target, scope);
     match &conflict.action {
         ConflictAction::Ignore => sql.push(") DO NOTHING"),
-        ConflictAction::Update { columns, set } => {
+        ConflictAction::Update {
+            columns,
+            set,
+            filter,
+        } => {
             sql.push(") DO UPDATE SET ");
             // Without a change, the key is set to itself: the old row still counts and comes back.
             let itself = if columns.is_empty() && set.is_empty() {
@@ -133,7 +138,9 @@ fn on_conflict(sql: &mut Sql, conflict: &OnConflict, table: &'static Table) {
             } else {
                 ", "
             });
-            assignments(sql, set, Scope::named(table));
+            let named = Scope::named(table);
+            assignments(sql, set, named);
+            clause(sql, " WHERE ", filter, named);
         }
     }
 }

@@ -85,7 +85,7 @@ fn references(
 /// Whether an upsert changes keys, which rows of other tables may refer to.
 fn moves_keys(insert: &InsertRows) -> bool {
     match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
-        Some(ConflictAction::Update { columns, set }) => (columns.iter())
+        Some(ConflictAction::Update { columns, set, .. }) => (columns.iter())
             .chain(set.iter().map(|(at, _)| at))
             .any(|at| insert.table.key.contains(at)),
         _ => false,

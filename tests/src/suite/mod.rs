@@ -21,6 +21,7 @@ files![
     aggregates,
     cascades,
     closing,
+    conditional_upserts,
     constraints,
     crud,
     deadlines,

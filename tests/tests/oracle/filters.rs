@@ -40,7 +40,8 @@ pub(crate) fn filter(rng: &mut Rng, schema: &Schema, table: &'static Table, dept
     }
 }
 
-fn leaf(rng: &mut Rng, table: &'static Table) -> Filter {
+/// A condition on one row of the table.
+pub(crate) fn leaf(rng: &mut Rng, table: &'static Table) -> Filter {
     let column = rng.usize(..table.columns.len());
     let kind = table.columns[column].kind;
     if kind == Kind::Json || rng.u8(..10) == 0 {

@@ -8,7 +8,7 @@ use larder_core::write::{
 use larder_core::{Assign, Comparison, Expr, Filter, Kind, Output, Table, Value, Write};
 
 use crate::compare::Dump;
-use crate::filters::filter;
+use crate::filters::{filter, leaf};
 use crate::reads::parts;
 use crate::tables::Schema;
 use crate::values;
@@ -108,7 +108,26 @@ impl Random<'_> {
             action: ConflictAction::Update {
                 columns: taken,
                 set,
+                filter: self.condition(rng, columns),
             },
+        }
+    }
+
+    /// Which old rows an upsert of these columns changes.
+    fn condition(&self, rng: &mut Rng, columns: &[usize]) -> Filter {
+        let kind = |at: &usize| self.table.columns[*at].kind;
+        let column = rng.choice(columns).filter(|at| kind(at) != Kind::Json);
+        let op = rng.choice([Comparison::Lt, Comparison::Gt, Comparison::Ne]);
+        match (column, op) {
+            (Some(&column), Some(op)) if rng.bool() => {
+                let new = Filter::CompareNew { column, op };
+                match rng.u8(..4) {
+                    0 => new.or(leaf(rng, self.table)),
+                    1 => Filter::Not(Box::new(new.and(leaf(rng, self.table)))),
+                    _ => new,
+                }
+            }
+            _ => Filter::All,
         }
     }
 

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::panic::Location;
 
 use super::{Db, Site, not_found};
+use crate::check;
 use crate::column::{Assign, ConstraintTarget};
 use crate::entity::{self, Entity, Insert};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Filter;
+use crate::filter::{Filter, Predicate};
 use crate::query::{Columns, First, IntoChanges, finish_changes, key_filter};
 use crate::rows::Rows;
 use crate::select::Output;
@@ -98,6 +99,7 @@ impl Db {
             insert: insert_rows(self, rows),
             target: None,
             action: None,
+            condition: Ok(Filter::All),
             marker: std::marker::PhantomData,
         }
     }
@@ -237,6 +239,7 @@ pub struct Upsert<'a, I> {
     insert: Result<InsertRows>,
     target: Option<Vec<usize>>,
     action: Option<ConflictAction>,
+    condition: Result<Filter>,
     marker: std::marker::PhantomData<fn() -> I>,
 }
 
@@ -276,6 +279,7 @@ impl<'a, I: Insert> Upsert<'a, I> {
         self.action = Some(ConflictAction::Update {
             columns: taken,
             set,
+            filter: Filter::All,
         });
         self
     }
@@ -286,17 +290,61 @@ impl<'a, I: Insert> Upsert<'a, I> {
         self
     }
 
+    /// With [`update`](Self::update): changes only the old rows that satisfy the predicate too;
+    /// the others stay as they are, not counted and not returned. Several calls must all hold.
+    ///
+    /// The predicate sees the old row, and the new one by [`Column::lt_new`](crate::Column::lt_new)
+    /// and its like; no related rows. Where it is neither true nor false (NULL), the old row stays.
+    ///
+    /// ```
+    /// # use larder_core::{Db, Entity, Id, Memory};
+    /// #[derive(Entity, Clone, Debug, PartialEq)]
+    /// #[entity(table = "readings")]
+    /// struct Reading {
+    ///     #[key]
+    ///     sensor: i64,
+    ///     taken: i64,
+    ///     value: f64,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let db = Db::new(Memory::new());
+    /// let at = |taken, value| Reading { sensor: 1, taken, value };
+    /// for reading in [at(10, 0.5), at(9, 0.1), at(11, 0.7)] {
+    ///     let upsert = db.upsert([reading]).on(Reading::SENSOR);
+    ///     // What comes late does not replace what is newer.
+    ///     upsert.update((Reading::TAKEN, Reading::VALUE)).when(Reading::TAKEN.lt_new()).run().await?;
+    /// }
+    /// assert_eq!(db.find::<Reading>(1).await?, at(11, 0.7));
+    /// # Ok(()) }
+    /// ```
+    pub fn when(mut self, predicate: Predicate<I::Entity>) -> Self {
+        self.condition = match (self.condition, predicate.into_filter()) {
+            (Ok(own), Ok(more)) => Ok(own.and(more)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        self
+    }
+
     fn build(self) -> Result<(&'a Db, InsertRows)> {
-        let mut insert = self.insert?;
+        let (mut insert, condition) = (self.insert?, self.condition?);
         match (self.target, self.action) {
-            (Some(target), Some(action)) => {
-                if let ConflictAction::Update { columns, .. } = &action
-                    && let Some(&at) = columns.iter().find(|at| !insert.columns.contains(at))
-                {
-                    return Err(Error::misuse(
-                        "the upsert takes a column that its rows do not set",
-                    )
-                    .or_column(insert.table.name, insert.table.columns[at].name));
+            (Some(target), Some(mut action)) => {
+                match &mut action {
+                    ConflictAction::Update {
+                        columns, filter, ..
+                    } => {
+                        check::upsert(&insert, &condition)?;
+                        refuse_unset(&insert, columns)?;
+                        *filter = condition;
+                    }
+                    ConflictAction::Ignore if matches!(condition, Filter::All) => {}
+                    ConflictAction::Ignore => {
+                        return Err(Error::misuse(
+                            "an upsert has a condition (`when`) only if it updates",
+                        )
+                        .with_table(insert.table.name));
+                    }
                 }
                 insert.on_conflict = Some(OnConflict { target, action });
                 Ok((self.db, insert))
@@ -338,6 +386,16 @@ impl<'a, I: Insert> Upsert<'a, I> {
             let (db, insert) = built?;
             db.insert_returning::<I::Entity>(insert, site).await
         }
+    }
+}
+
+fn refuse_unset(insert: &InsertRows, taken: &[usize]) -> Result<()> {
+    match taken.iter().find(|at| !insert.columns.contains(at)) {
+        None => Ok(()),
+        Some(&at) => Err(
+            Error::misuse("the upsert takes a column that its rows do not set")
+                .or_column(insert.table.name, insert.table.columns[at].name),
+        ),
     }
 }
 

@@ -44,6 +44,11 @@ impl Condition {
         decide(&self.filter, &Columns(row), source) == Some(true)
     }
 
+    /// Whether the filter is true for a row that another one would change.
+    pub fn holds_over(&self, old: &[Value], new: &[Value], source: &dyn Source) -> bool {
+        decide(&self.filter, &OldAndNew { old, new }, source) == Some(true)
+    }
+
     pub(super) fn holds_for(&self, values: &dyn Values, source: &dyn Source) -> bool {
         decide(&self.filter, values, source) == Some(true)
     }
@@ -52,6 +57,11 @@ impl Condition {
 /// What expressions stand for: the columns of a row, or the aggregates of a group.
 pub(super) trait Values {
     fn value(&self, expr: Expr) -> &Value;
+
+    /// The column's value of the row that would change this one, where there is one.
+    fn new_value(&self, _column: usize) -> &Value {
+        &NULL
+    }
 }
 
 static NULL: Value = Value::Null;
@@ -67,6 +77,25 @@ impl Values for Columns<'_> {
     }
 }
 
+/// A row and the one that would change it.
+struct OldAndNew<'a> {
+    old: &'a [Value],
+    new: &'a [Value],
+}
+
+impl Values for OldAndNew<'_> {
+    fn value(&self, expr: Expr) -> &Value {
+        match expr {
+            Expr::Column(at) => &self.old[at],
+            Expr::Aggregate(..) => &NULL, // refused by the checks; a row has none
+        }
+    }
+
+    fn new_value(&self, column: usize) -> &Value {
+        &self.new[column]
+    }
+}
+
 /// True, false, or neither.
 fn decide(filter: &Filter, row: &dyn Values, source: &dyn Source) -> Option<bool> {
     let column = |at: usize| row.value(Expr::Column(at));
@@ -77,6 +106,9 @@ fn decide(filter: &Filter, row: &dyn Values, source: &dyn Source) -> Option<bool
         }
         Filter::CompareColumns { left, op, right } => column(*left)
             .compare(column(*right))
+            .map(|order| op.holds(order)),
+        Filter::CompareNew { column: at, op } => column(*at)
+            .compare(row.new_value(*at))
             .map(|order| op.holds(order)),
         Filter::In { values, .. } if values.is_empty() => Some(false),
         Filter::In { column: at, values } => {
@@ -160,7 +192,9 @@ fn prepare(
             values.dedup();
             allow(Expr::Column(*column))
         }
-        Filter::IsNull { column } => allow(Expr::Column(*column)),
+        Filter::IsNull { column } | Filter::CompareNew { column, .. } => {
+            allow(Expr::Column(*column))
+        }
         Filter::Text { column, .. } => {
             allow(Expr::Column(*column))?;
             check_text(table, *column)

@@ -76,6 +76,14 @@ fn tables(write: &Write) -> Vec<&'static Table> {
         | WriteOp::Delete(DeleteWhere { filter, .. }) => {
             filter_tables(filter, &mut tables);
         }
+        WriteOp::Insert(InsertRows {
+            on_conflict: Some(conflict),
+            ..
+        }) => {
+            if let ConflictAction::Update { filter, .. } = &conflict.action {
+                filter_tables(filter, &mut tables);
+            }
+        }
         WriteOp::Insert(_) | WriteOp::UpdateRows(_) => {}
     }
     tables
@@ -140,7 +148,8 @@ impl Work<'_> {
             {
                 return match conflict.action {
                     ConflictAction::Ignore => Ok(None),
-                    ConflictAction::Update { columns, set } => {
+                    _ if !self.may_change(table, &key, &row, conflict) => Ok(None),
+                    ConflictAction::Update { columns, set, .. } => {
                         let taken = columns.iter().map(|&at| (at, row[at].clone()));
                         self.change(table, key, taken, set).map(Some)
                     }
@@ -151,6 +160,20 @@ impl Work<'_> {
         let row = Stored::from(row);
         self.put(table, pick(table.key, &row), Some(Stored::clone(&row)));
         Ok(Some(row))
+    }
+
+    /// Whether the condition of an upsert is true for the old row with this key.
+    fn may_change(
+        &self,
+        table: &'static Table,
+        key: &Key,
+        new: &[Value],
+        conflict: &Conflict<'_>,
+    ) -> bool {
+        let (Some(condition), Some(old)) = (&conflict.condition, self.state.row(table, key)) else {
+            return true;
+        };
+        condition.holds_over(old, new, &*self.state)
     }
 
     fn update_where(&mut self, update: UpdateWhere) -> Result<Vec<Stored>> {
@@ -250,6 +273,8 @@ impl Work<'_> {
 struct Conflict<'a> {
     target: &'static [usize],
     action: &'a ConflictAction,
+    /// Which old rows are changed; all without one.
+    condition: Option<Condition>,
 }
 
 impl<'a> Conflict<'a> {
@@ -263,13 +288,23 @@ impl<'a> Conflict<'a> {
                     .with_table(table.name),
             );
         };
-        if let ConflictAction::Update { columns, set } = &on.action {
+        let mut condition = None;
+        if let ConflictAction::Update {
+            columns,
+            set,
+            filter,
+        } = &on.action
+        {
             columns.iter().try_for_each(|at| check_column(table, *at))?;
             check_set(table, set)?;
+            if !matches!(filter, Filter::All) {
+                condition = Some(Condition::on_rows(filter.clone(), table)?);
+            }
         }
         Ok(Self {
             target,
             action: &on.action,
+            condition,
         })
     }
 }

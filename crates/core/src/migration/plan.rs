@@ -29,6 +29,9 @@ pub enum MigrationState {
     Missing,
     /// Not applied, though one with a higher number is.
     OutOfOrder,
+    /// A file without a transaction was begun, forward or back, and is not finished. Running the
+    /// same command again goes on with it, or says what has to be settled by hand.
+    Dirty,
 }
 
 /// One line of a status report.
@@ -298,6 +301,10 @@ impl MigrationStatus {
             MigrationState::OutOfOrder => format!(
                 "`{label}.sql` is not applied, though a higher number is; give it the next free \
                  number"
+            ),
+            MigrationState::Dirty => format!(
+                "`{label}` was begun and is not finished; run the same command again, which goes \
+                 on with it or says what has to be settled by hand"
             ),
         };
         Err(Error::new(ErrorKind::Schema, message))

@@ -114,6 +114,20 @@ impl Choices<'_> {
         }
     }
 
+    /// The condition of an upsert.
+    fn over(&mut self, table: &'static Table) -> Filter {
+        let new = Filter::CompareNew {
+            column: self.of(3),
+            op: self.comparison(),
+        };
+        match self.of(4) {
+            0 => new,
+            1 => self.filter(table, 1),
+            2 => Filter::Or(vec![new, self.filter(table, 0)]),
+            _ => Filter::All,
+        }
+    }
+
     fn order(&mut self, expr: Expr) -> OrderBy {
         let nulls = self.pick(&[Nulls::First, Nulls::Last]);
         OrderBy {
@@ -216,6 +230,7 @@ impl Choices<'_> {
                         ConflictAction::Update {
                             columns,
                             set: self.several(1, Self::assign),
+                            filter: self.over(table),
                         }
                     },
                 });

@@ -110,6 +110,7 @@ fn conflicts() {
         &conflict(ConflictAction::Update {
             columns: vec![2],
             set,
+            filter: Filter::All,
         }),
         "UPDATE SET \"name\" = excluded.\"name\", \"version\" = \"users\".\"version\" + %3",
     );
@@ -117,6 +118,7 @@ fn conflicts() {
         &conflict(ConflictAction::Update {
             columns: vec![],
             set: vec![],
+            filter: Filter::All,
         }),
         "UPDATE SET \"email\" = excluded.\"email\"",
     );
@@ -125,8 +127,27 @@ fn conflicts() {
         &conflict(ConflictAction::Update {
             columns: vec![],
             set,
+            filter: Filter::All,
         }),
         "UPDATE SET \"bio\" = %3",
+    );
+    let new = Filter::CompareNew {
+        column: 2,
+        op: Comparison::Lt,
+    };
+    let old = Filter::Compare {
+        left: Expr::Column(4),
+        op: Comparison::Eq,
+        value: Value::Int(1),
+    };
+    check(
+        &conflict(ConflictAction::Update {
+            columns: vec![2],
+            set: vec![(7, Assign::Add(Value::Int(1)))],
+            filter: new.and(old),
+        }),
+        "UPDATE SET \"name\" = excluded.\"name\", \"version\" = \"users\".\"version\" + %3 \
+         WHERE \"users\".\"name\" < excluded.\"name\" AND \"users\".\"bio\" = %4",
     );
 }
 
@@ -289,6 +310,7 @@ fn sqlite_applies_them() {
     let action = ConflictAction::Update {
         columns: vec![2],
         set: vec![(7, Assign::Add(Value::Int(1)))],
+        filter: Filter::All,
     };
     let mut write = users(
         2,

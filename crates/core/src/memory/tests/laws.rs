@@ -40,6 +40,7 @@ fn on_email() -> impl Strategy<Value = Option<OnConflict>> {
     let update = ConflictAction::Update {
         columns: vec![6],
         set: vec![],
+        filter: Filter::All,
     };
     prop_oneof![
         Just(None),

@@ -228,6 +228,7 @@ async fn an_upsert_updates_the_row_that_has_the_key() {
                 ConflictAction::Update {
                     columns: vec![2],
                     set,
+                    filter: Filter::All,
                 },
             )),
         )
