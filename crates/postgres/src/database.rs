@@ -15,7 +15,6 @@ use crate::pool::{Lease, Pool};
 pub(crate) struct Database {
     options: Arc<PostgresOptions>,
     capabilities: Capabilities,
-    connector: Connector,
     pool: Pool,
     lanes: Arc<Lanes>,
 }
@@ -32,8 +31,7 @@ impl Database {
         capabilities.keeps_deadlines = true;
         Ok(Self {
             capabilities,
-            lanes: Arc::new(Lanes::new(connector.clone(), options.shared_connections)),
-            connector,
+            lanes: Arc::new(Lanes::new(connector, options.shared_connections)),
             pool,
             options,
         })
@@ -45,10 +43,6 @@ impl Database {
 
     pub(crate) fn capabilities(&self) -> &Capabilities {
         &self.capabilities
-    }
-
-    pub(crate) fn connector(&self) -> &Connector {
-        &self.connector
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -77,7 +71,6 @@ impl Database {
             Error::new(ErrorKind::Schema, message).with_source(cause)
         })
     }
-
 
     /// Refuses new work, waits for what is under way and closes the connections.
     pub(crate) async fn close(&self) -> Result<()> {

@@ -111,7 +111,9 @@ impl Held {
             self.lease.begin();
             let shown = read::show(&self.lease, select, rows).await;
             self.lease.pause();
-            return shown.map(drop).map_err(|failure| self.of_read(failure, select));
+            return shown
+                .map(drop)
+                .map_err(|failure| self.of_read(failure, select));
         }
         let shown = self
             .guarded(async |connection| Some(read::show(connection, select, rows).await))
@@ -138,7 +140,7 @@ impl Held {
     }
 
     /// Runs reads sent together.
-    pub(crate) async fn read_all(&mut self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
+    pub(crate) async fn read_all(&mut self, queries: &mut [(Select, Rows)]) -> Result<()> {
         let done = self
             .guarded(async |connection| {
                 let all = read::all_on(connection, queries).await;
@@ -200,8 +202,10 @@ impl Held {
 
     /// Undoes what was done since the savepoint.
     pub(crate) async fn undo_savepoint(&mut self, level: usize) -> Result<()> {
-        self.control(&format!("ROLLBACK TO larder_{level}; RELEASE larder_{level}"))
-            .await
+        self.control(&format!(
+            "ROLLBACK TO larder_{level}; RELEASE larder_{level}"
+        ))
+        .await
     }
 
     async fn control(&mut self, sql: &str) -> Result<()> {

@@ -209,7 +209,9 @@ impl Drop for OnLane {
     fn drop(&mut self) {
         self.lane.under_way.fetch_sub(1, Ordering::Relaxed);
         if self.answered {
-            self.lane.answered.store(self.lanes.now(), Ordering::Relaxed);
+            self.lane
+                .answered
+                .store(self.lanes.now(), Ordering::Relaxed);
             return;
         }
         // Whoever waited has gone. If nobody has had an answer for long, the server is not there

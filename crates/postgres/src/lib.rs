@@ -40,6 +40,7 @@ mod numeric;
 mod options;
 mod pool;
 mod read;
+mod replicated;
 mod row;
 mod statement;
 mod storage;
@@ -49,6 +50,7 @@ mod write;
 
 pub use options::{PostgresOptions, PrePing};
 pub use pool::PoolMetrics;
+pub use replicated::Replicated;
 pub use storage::Postgres;
 
 #[doc(no_inline)]

@@ -25,70 +25,63 @@ pub(crate) fn is_shared(select: &Select, rows: &Rows) -> bool {
 }
 
 /// Runs one read outside of a transaction.
-pub(crate) async fn run(database: &Database, select: Select, mut rows: Rows) -> Result<Rows> {
-    if is_shared(&select, &rows) {
-        return run_shared(database, &select, rows).await;
+pub(crate) async fn run(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
+    if is_shared(select, rows) {
+        return run_shared(database, select, rows).await;
     }
+    // In a box of its own, to keep the future of a point read small.
+    Box::pin(run_alone(database, select, rows)).await
+}
+
+/// Runs a read on a connection of its own.
+async fn run_alone(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
     let mut lease = database.acquire(None).await?;
-    match on_lease(&mut lease, &select, &mut rows).await {
-        Err(failure) if may_repeat(&lease, &failure, &mut rows) => {
+    let outcome = match on_lease(&mut lease, select, rows).await {
+        Err(failure) if may_repeat(&lease, &failure, rows) => {
             drop(lease);
             let mut lease = database.acquire(None).await?;
-            on_lease(&mut lease, &select, &mut rows).await
+            on_lease(&mut lease, select, rows).await
         }
         outcome => outcome,
-    }
-    .map_err(|failure| failure.of_read(select.table))?;
-    Ok(rows)
+    };
+    outcome.map_err(|failure| failure.of_read(select.table))
 }
 
 /// Runs a quick read behind those of other tasks.
-pub(crate) async fn run_shared(database: &Database, select: &Select, mut rows: Rows) -> Result<Rows> {
+async fn run_shared(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
     let mut repeated = false;
     loop {
         let lane = database.lanes().enter().await?;
-        let outcome = show(&lane, select, &mut rows).await;
-        match outcome {
-            Err(failure) if !repeated && may_repeat(&lane, &failure, &mut rows) => repeated = true,
-            outcome => {
-                lane.answered();
-                outcome.map_err(|failure| failure.of_read(select.table))?;
-                return Ok(rows);
-            }
-        }
+        let outcome = show(&lane, select, rows).await;
+        let again = match &outcome {
+            Err(failure) => !repeated && may_repeat(&lane, failure, rows),
+            Ok(_) => false,
+        };
         lane.answered();
+        if !again {
+            let shown = outcome.map(drop);
+            return shown.map_err(|failure| failure.of_read(select.table));
+        }
+        repeated = true;
     }
 }
 
 /// Runs reads on one connection, sent together.
-pub(crate) async fn run_all(
-    database: &Database,
-    queries: Vec<(Select, Rows)>,
-) -> Result<Vec<Rows>> {
-    if let [(select, rows)] = queries.as_slice()
-        && is_shared(select, rows)
-    {
-        let mut answers = Vec::with_capacity(1);
+pub(crate) async fn run_all(database: &Database, queries: &mut [(Select, Rows)]) -> Result<()> {
+    let alone = queries.len() == 1;
+    // One that waits for its receiver would hold up those behind it.
+    if alone || queries.iter().any(|(_, rows)| rows.may_wait()) {
         for (select, rows) in queries {
-            answers.push(run_shared(database, &select, rows).await?);
+            run(database, select, rows).await?;
         }
-        return Ok(answers);
-    }
-    if queries.iter().any(|(_, rows)| rows.may_wait()) {
-        // One that waits for its receiver would hold up those behind it.
-        let mut answers = Vec::with_capacity(queries.len());
-        for (select, rows) in queries {
-            answers.push(run(database, select, rows).await?);
-        }
-        return Ok(answers);
+        return Ok(());
     }
     let mut lease = database.acquire(None).await?;
     lease.begin();
-    let answers = all_on(&lease, queries).await;
-    match answers {
-        Ok(answers) => {
+    match all_on(&lease, queries).await {
+        Ok(()) => {
             lease.end();
-            Ok(answers)
+            Ok(())
         }
         Err((failure, table)) => {
             if let Failure::Driver(cause) = &failure
@@ -105,14 +98,13 @@ pub(crate) async fn run_all(
 /// error leaves rows on their way.
 pub(crate) async fn all_on(
     connection: &Connection,
-    mut queries: Vec<(Select, Rows)>,
-) -> Result<Vec<Rows>, (Failure, &'static Table)> {
+    queries: &mut [(Select, Rows)],
+) -> Result<(), (Failure, &'static Table)> {
     let reads = queries.iter_mut().map(|(select, rows)| async move {
         let shown = show(connection, select, rows).await;
         shown.map_err(|failure| (failure, select.table))
     });
-    try_join_all(reads).await?;
-    Ok(queries.into_iter().map(|(_, rows)| rows).collect())
+    try_join_all(reads).await.map(drop)
 }
 
 /// Says how the read would be executed.

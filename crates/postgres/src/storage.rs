@@ -81,6 +81,10 @@ impl Postgres {
         self.database.create_tables(tables).await
     }
 
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
     /// How the pool stands: connections in use and idle, tasks that wait.
     pub fn pool_metrics(&self) -> PoolMetrics {
         self.database.pool().metrics()
@@ -93,16 +97,14 @@ impl Storage for Postgres {
         self.database.capabilities()
     }
 
-    async fn read(&self, query: Select, rows: Rows) -> Result<Rows> {
-        if read::is_shared(&query, &rows) {
-            return read::run_shared(&self.database, &query, rows).await;
-        }
-        // In a box of its own, to keep the future of a point read small.
-        Box::pin(read::run(&self.database, query, rows)).await
+    async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
+        read::run(&self.database, &query, &mut rows).await?;
+        Ok(rows)
     }
 
-    async fn read_all(&self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
-        read::run_all(&self.database, queries).await
+    async fn read_all(&self, mut queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
+        read::run_all(&self.database, &mut queries).await?;
+        Ok(queries.into_iter().map(|(_, rows)| rows).collect())
     }
 
     async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {

@@ -78,9 +78,7 @@ pub(crate) async fn begin(
     let held = match options.deadline {
         None => begun.await?,
         // What begins too late is dropped, which rolls it back.
-        Some(deadline) => {
-            (timeout_at(deadline.into(), begun).await).map_err(|_| too_late())??
-        }
+        Some(deadline) => (timeout_at(deadline.into(), begun).await).map_err(|_| too_late())??,
     };
     let kill = held.kill();
     let level = Level {
@@ -258,9 +256,10 @@ impl Storage for PostgresTransaction {
         Ok(rows)
     }
 
-    async fn read_all(&self, queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
+    async fn read_all(&self, mut queries: Vec<(Select, Rows)>) -> Result<Vec<Rows>> {
         let mut state = self.shared.enter(self.serial, None).await?;
-        state.held()?.read_all(queries).await
+        state.held()?.read_all(&mut queries).await?;
+        Ok(queries.into_iter().map(|(_, rows)| rows).collect())
     }
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {

@@ -38,8 +38,12 @@ pub(crate) async fn run(
     match by_deadline(&lease, started, write.deadline, running).await {
         Some(outcome) => {
             lease.end();
-            let written = outcome.map_err(|failure| failure.of_write(&write))?;
-            Ok((written, rows))
+            let written = outcome.map_err(|failure| failure.of_write(&write));
+            if written.as_ref().is_err_and(Error::is_read_only) {
+                // The server is none to write to any more; the next connection finds the one.
+                lease.kill().now();
+            }
+            Ok((written?, rows))
         }
         None => Err(error::unknown_outcome()),
     }
