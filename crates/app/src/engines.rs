@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
-use larder_core::{Db, DbOptions, Error, Memory, Result};
+use larder_core::{Db, DbOptions, Error, Memory, Result, Value};
 #[cfg(feature = "sqlite")]
 use larder_sqlite::Sqlite;
 #[cfg(feature = "sqlite")]
@@ -62,6 +62,47 @@ impl Store {
         match Place::parse(url)? {
             Place::SqliteFile(path) => Ok(Some(path)),
             Place::Memory | Place::SqliteMemory => Ok(None),
+        }
+    }
+
+    /// Whether a URL means a database that begins empty and is gone with the program. Opens
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`connect`], as far as the URL itself goes.
+    pub fn is_in_memory(url: &str) -> Result<bool> {
+        Ok(matches!(
+            Place::parse(url)?,
+            Place::Memory | Place::SqliteMemory
+        ))
+    }
+
+    /// Whether two URLs mean the same database that stays, as far as can be told without opening
+    /// it: two names of a file are one.
+    ///
+    /// # Errors
+    /// As [`connect`], as far as the URLs themselves go.
+    pub fn is_same(url: &str, other: &str) -> Result<bool> {
+        Ok(match (Place::parse(url)?, Place::parse(other)?) {
+            (Place::SqliteFile(one), Place::SqliteFile(two)) => {
+                match (one.canonicalize(), two.canonicalize()) {
+                    (Ok(one), Ok(two)) => one == two,
+                    _ => one == two,
+                }
+            }
+            _ => false,
+        })
+    }
+
+    /// What a URL's engine says to a value that it cannot keep though others can: why, or `None`.
+    /// Opens nothing.
+    ///
+    /// # Errors
+    /// As [`connect`], as far as the URL itself goes.
+    pub fn refusal(url: &str) -> Result<fn(&Value) -> Option<&'static str>> {
+        match Place::parse(url)? {
+            // They keep every value there is.
+            Place::Memory | Place::SqliteMemory | Place::SqliteFile(_) => Ok(|_| None),
         }
     }
 

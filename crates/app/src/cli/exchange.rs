@@ -5,7 +5,7 @@
 
 mod value;
 
-use larder::models::{Comment, Post, PostStatus, PostTag, Tag, User};
+use larder::models::{Comment, Favorite, Follow, Post, PostStatus, PostTag, Tag, User};
 use larder::{ColumnDef, Email, Entity, Insert, Kind, Row, Table, Value, ValueRef};
 
 pub(crate) use value::{from_json, from_text, to_text, write_json};
@@ -88,6 +88,25 @@ impl Exchange for PostTag {
     const FIELDS: &'static [&'static str] = &["post_id", "tag_id"];
 }
 
+/// Tells whether a row can be read as a model's struct.
+pub(crate) type Reads = fn(&dyn Row) -> larder::Result<()>;
+
+/// All the models' tables, parents before their children, each with what reads its rows.
+pub(crate) fn models() -> [(&'static Table, Reads); 7] {
+    fn model<E: Entity>() -> (&'static Table, Reads) {
+        (E::TABLE, |row| E::from_row(row).map(drop))
+    }
+    [
+        model::<User>(),
+        model::<Post>(),
+        model::<Comment>(),
+        model::<Tag>(),
+        model::<PostTag>(),
+        model::<Favorite>(),
+        model::<Follow>(),
+    ]
+}
+
 /// The fields of a file with their positions in the table.
 pub(crate) fn fields<E: Exchange>() -> impl Iterator<Item = (usize, &'static ColumnDef)> {
     E::FIELDS.iter().map(|name| {
@@ -136,26 +155,11 @@ impl std::fmt::Display for Problem {
 
 /// Checks a value against the column and the model.
 pub(crate) fn check<E: Exchange>(column: &ColumnDef, value: &Value) -> Result<(), Problem> {
-    let refuse = |reason: String| Err(Problem::of(column.name, reason));
+    check_column(column, value)?;
     let Value::Text(text) = value else {
-        return if value.is_null() && !column.nullable {
-            refuse(format!(
-                "must not be empty: it holds a {}",
-                column.kind.name()
-            ))
-        } else {
-            Ok(())
-        };
+        return Ok(());
     };
-    if text.contains('\0') {
-        return refuse("holds a NUL character, which no engine keeps; remove it".to_owned());
-    }
-    let length = text.chars().count();
-    if let Some(max) = column.max_len.filter(|&max| length > max as usize) {
-        return refuse(format!(
-            "is {length} characters long; at most {max} are allowed"
-        ));
-    }
+    let refuse = |reason: String| Err(Problem::of(column.name, reason));
     let choices = E::choices(column.name);
     if !choices.is_empty() && !choices.contains(&text.as_ref()) {
         return refuse(format!(
@@ -167,6 +171,29 @@ pub(crate) fn check<E: Exchange>(column: &ColumnDef, value: &Value) -> Result<()
     match E::problem(column.name, text) {
         Some(problem) => refuse(format!("{} {problem}", quoted(text))),
         None => Ok(()),
+    }
+}
+
+/// Checks a value against the column alone.
+pub(crate) fn check_column(column: &ColumnDef, value: &Value) -> Result<(), Problem> {
+    let refuse = |reason: String| Err(Problem::of(column.name, reason));
+    let text = match value {
+        Value::Null if !column.nullable => {
+            let kind = column.kind.name();
+            return refuse(format!("must not be empty: it holds a {kind}"));
+        }
+        Value::Text(text) => text,
+        _ => return Ok(()),
+    };
+    if text.contains('\0') {
+        return refuse("holds a NUL character, which no engine keeps; remove it".to_owned());
+    }
+    let length = text.chars().count();
+    match column.max_len {
+        Some(max) if length > max as usize => refuse(format!(
+            "is {length} characters long; at most {max} are allowed"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -208,6 +235,12 @@ impl Row for Named<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_model_can_be_read() {
+        let named = models().map(|(table, _)| table.name);
+        assert_eq!(named, larder::models::tables().map(|table| table.name));
+    }
 
     #[test]
     fn every_field_is_a_column() {

@@ -74,6 +74,12 @@ impl Failure {
         )
     }
 
+    /// Says what it is about: the message then begins with it.
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// Adds the cause, and its causes.
     pub(crate) fn because(mut self, cause: impl StdError) -> Self {
         self.causes.push(cause.to_string());

@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use larder::models::{Comment, Post, PostTag, Tag, User};
 use larder::{Entity, Table};
 
@@ -54,6 +53,9 @@ enum OnConflict {
     /// Keep the row that is there
     Ignore,
 }
+
+/// The progress through the bytes of a file.
+const BAR: &str = "{msg:10} {bar:30} {bytes:>10} of {total_bytes}  {eta} left";
 
 /// A file to import.
 struct Source {
@@ -102,7 +104,7 @@ impl Import {
         source: &Source,
         output: &mut Output,
     ) -> Outcome {
-        let bar = progress(source.table.name, output);
+        let bar = output.bar(source.table.name, BAR);
         let loaded = load::<E>(store.db(), source, self.on_conflict, self.skip_bad, &bar).await;
         bar.finish_and_clear();
         let loaded = loaded?;
@@ -235,15 +237,4 @@ fn find_sources(dir: &Path) -> Outcome<Vec<Source>> {
         );
     }
     Ok(sources)
-}
-
-/// A bar over the bytes of a file; hidden where nobody would see it.
-fn progress(name: &'static str, output: &Output) -> ProgressBar {
-    if output.is_quiet() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template("{msg:10} {bar:30} {bytes:>10} of {total_bytes}  {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style).with_message(name)
 }

@@ -218,10 +218,7 @@ fn in_ms(took: Duration) -> String {
 
 /// A database in memory is gone when the program ends.
 fn refuse_memory(database: &Database) -> Outcome {
-    if Store::file(&database.database_url)
-        .map_err(Failure::usage_of)?
-        .is_some()
-    {
+    if !Store::is_in_memory(&database.database_url).map_err(Failure::usage_of)? {
         return Ok(());
     }
     Err(Failure::usage(

@@ -1,6 +1,7 @@
 //! The command line: what there is, and what happens around every command.
 
 mod completions;
+mod copy;
 mod demo;
 mod exchange;
 mod export;
@@ -34,6 +35,7 @@ Examples:
   larder demo                               see what Larder does, on a temporary database
   larder import data/ --database-url sqlite://blog.db
   larder show posts --where \"status = published and title ~ qubit\" --limit 5
+  larder copy sqlite://blog.db sqlite://copy.db
   larder migrate status
 
 Environment:
@@ -72,6 +74,7 @@ enum Command {
     Demo(demo::Demo),
     Import(import::Import),
     Export(export::Export),
+    Copy(copy::Copy),
     Show(show::Show),
     Migrate(migrate::Migrate),
     Completions(completions::Completions),
@@ -170,6 +173,7 @@ impl Command {
             Self::Demo(demo) => demo.run(output).await,
             Self::Import(import) => import.run(output).await,
             Self::Export(export) => export.run(output).await,
+            Self::Copy(copy) => copy.run(output).await,
             Self::Show(show) => show.run(output).await,
             Self::Migrate(migrate) => migrate.run(output).await,
             Self::Completions(completions) => completions.run(output),

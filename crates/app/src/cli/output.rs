@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, Stdout, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 /// Where results go. Writing never panics: when the reader has gone (`| head`) it is an error
 /// that ends the program quietly.
 #[derive(Debug)]
@@ -55,9 +57,16 @@ impl Output {
         &mut self.results
     }
 
-    /// Whether notes are left out.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
+    /// A progress bar of length 0, by a template of indicatif's; hidden where nobody would see it.
+    pub(crate) fn bar(&self, message: impl Into<String>, template: &str) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(0)
+            .with_style(style)
+            .with_message(message.into())
     }
 
     /// Writes what is still buffered.

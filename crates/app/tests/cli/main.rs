@@ -1,5 +1,6 @@
 //! The program, run as a user runs it: in a directory of its own, by its exit code and output.
 
+mod copy;
 mod demo;
 mod files;
 mod import;

@@ -66,7 +66,7 @@ fn help_and_completions_are_there() {
         .ends(0)
         .says("Exit codes:")
         .says("larder demo");
-    for command in ["demo", "import", "export", "show"] {
+    for command in ["demo", "import", "export", "copy", "show"] {
         place.run(&[command, "--help"]).ends(0).says("Examples:");
     }
     place.run(&["--version"]).ends(0).says("larder 0.");
