@@ -231,14 +231,6 @@ fn literal(sql: &mut Sql, value: DefaultValue) {
             assert!(value.is_finite(), "the default of a column must be finite");
             sql.push(&format!("{value:?}"));
         }
-        DefaultValue::Text(value) => {
-            assert!(
-                !value.contains('\0'),
-                "the default of a column must not hold NUL"
-            );
-            sql.push("'");
-            sql.push(&value.replace('\'', "''"));
-            sql.push("'");
-        }
+        DefaultValue::Text(value) => sql.literal(value),
     }
 }

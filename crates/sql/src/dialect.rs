@@ -6,6 +6,9 @@ use larder_core::{Comparison, Kind};
 /// The collation under which SQLite compares decimals, which it stores as text.
 pub(crate) const DECIMAL_COLLATION: &str = "LARDER_DECIMAL";
 
+/// The longest name that PostgreSQL keeps, in bytes.
+pub(crate) const POSTGRES_NAME_MAX: usize = 63;
+
 /// A SQL database's way of writing things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -32,6 +35,14 @@ impl Dialect {
         let mut quoted = String::with_capacity(name.len() + 2);
         quote_into(&mut quoted, name);
         quoted
+    }
+
+    /// The name as the database keeps it, and says it in errors: PostgreSQL cuts names to 63 bytes.
+    pub fn name_kept(self, name: &str) -> &str {
+        match self {
+            Self::Sqlite => name,
+            Self::Postgres => &name[..name.floor_char_boundary(POSTGRES_NAME_MAX)],
+        }
     }
 
     /// The type of a column of this kind, with the collation that gives it core's order.
@@ -112,6 +123,14 @@ const fn postgres_type(kind: Kind) -> &'static str {
         Kind::Decimal => "numeric",
         Kind::Json => "jsonb",
         Kind::Text => "text COLLATE \"C\"",
+    }
+}
+
+/// PostgreSQL's type of a parameter of this kind.
+pub(crate) const fn postgres_parameter(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        kind => postgres_type(kind),
     }
 }
 

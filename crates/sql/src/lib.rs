@@ -21,13 +21,17 @@
 //! double-quoted strings switched off, so that a missing column is an error; the query-planner
 //! stability guarantee, so that `LIMIT ?` does not prepare the statement anew.
 //!
-//! PostgreSQL: nothing; a list is bound as an array of the column's type.
+//! PostgreSQL: nothing; a list is bound as an array of the column's type. Before a write that gives
+//! automatic keys, [`move_sequence`] is to be run.
 
+mod aggregate;
 mod ddl;
 mod dialect;
 mod filter;
+mod insert;
 mod params;
 mod select;
+mod sequence;
 mod shape;
 mod text;
 mod write;
@@ -37,8 +41,10 @@ mod tests;
 
 pub use ddl::{create_table, create_tables};
 pub use dialect::Dialect;
+pub use insert::copy_in;
 pub use params::{Param, select_params, write_params};
 pub use select::render_select;
+pub use sequence::{asks_keys, largest_key, move_sequence};
 pub use shape::Shape;
 pub use write::{chunks, render_write};
 

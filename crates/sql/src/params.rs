@@ -8,6 +8,7 @@ use larder_core::{Assign, Filter, Kind, Select, Table, Value, Write};
 
 use crate::dialect::Dialect;
 use crate::filter::{TextForm, successor};
+use crate::insert::takes_arrays;
 
 /// One parameter, borrowed from the query.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub enum Param<'a> {
     /// PostgreSQL.
     List(&'a [Value], Kind),
     /// Every so-many-th of the values, from the first on; may hold NULLs. Only PostgreSQL's
-    /// update by keys has these.
+    /// inserts of several rows and updates by keys have these.
     Column(&'a [Value], usize, Kind),
     /// A limit or an offset.
     Number(i64),
@@ -70,7 +71,11 @@ pub fn write_params<'a, E>(
     let table = write.table();
     match &write.op {
         WriteOp::Insert(insert) => {
-            of_rows(table, &insert.columns, &insert.values, rows, each)?;
+            if takes_arrays(dialect, rows.len()) {
+                of_columns(table, &insert.columns, &insert.values, rows, each)?;
+            } else {
+                of_rows(table, &insert.columns, &insert.values, rows, each)?;
+            }
             match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
                 Some(ConflictAction::Update { set, filter, .. }) => {
                     assignments(set, table, each)?;

@@ -1,9 +1,10 @@
 //! Reads.
 
 use larder_core::select::{Aggregate, LinkPath, OrderBy};
-use larder_core::{Expr, Kind, Nulls, RowLock, Select, Table};
+use larder_core::{Expr, Nulls, RowLock, Select, Table};
 
 use crate::Statement;
+use crate::aggregate::aggregate;
 use crate::dialect::Dialect;
 use crate::filter::{clause, collate, one_of};
 use crate::text::{Scope, Sql};
@@ -283,48 +284,6 @@ pub(crate) fn expression(sql: &mut Sql, expr: Expr, scope: Scope) {
     match expr {
         Expr::Column(at) => scope.column(sql, at),
         Expr::Aggregate(_, None) => sql.push("count(*)"),
-        Expr::Aggregate(function, Some(at)) => {
-            let (before, after) = aggregate(sql.dialect, function, scope.table.columns[at].kind);
-            sql.push(before);
-            scope.column(sql, at);
-            if (sql.dialect, function, scope.def(at).kind)
-                == (Dialect::Postgres, Aggregate::Avg, Kind::Decimal)
-            {
-                // avg() would round to 16 digits; dividing keeps the scale of the dividend.
-                sql.push(") * 1.0000000000000000000000000000 / count(");
-                scope.column(sql, at);
-            }
-            sql.push(after);
-        }
-    }
-}
-
-/// What stands before and after the column.
-fn aggregate(dialect: Dialect, function: Aggregate, kind: Kind) -> (&'static str, &'static str) {
-    match (dialect, function, kind) {
-        (_, Aggregate::Count, _) => ("count(", ")"),
-        (_, Aggregate::CountDistinct, _) => ("count(DISTINCT ", ")"),
-        (Dialect::Sqlite, Aggregate::Sum, Kind::Decimal) => ("larder_decimal_sum(", ")"),
-        (Dialect::Sqlite, Aggregate::Avg, Kind::Decimal) => ("larder_decimal_avg(", ")"),
-        (Dialect::Sqlite, Aggregate::Sum, _) => ("sum(", ")"),
-        (Dialect::Sqlite, Aggregate::Avg, _) => ("avg(", ")"),
-        (Dialect::Postgres, Aggregate::Sum, Kind::Decimal) => ("sum(", ")"),
-        (Dialect::Postgres, Aggregate::Avg, Kind::Decimal) => ("(sum(", "))"),
-        (Dialect::Postgres, Aggregate::Sum, kind) if kind.is_integer() => ("sum(", ")::bigint"),
-        (Dialect::Postgres, Aggregate::Sum, _) => ("sum(", "::double precision)"),
-        (Dialect::Postgres, Aggregate::Avg, _) => ("avg(", "::double precision)"),
-        // PostgreSQL has no min and max of these; the text forms below sort as the values do.
-        (Dialect::Postgres, Aggregate::Min, Kind::Bool) => ("bool_and(", ")"),
-        (Dialect::Postgres, Aggregate::Max, Kind::Bool) => ("bool_or(", ")"),
-        (Dialect::Postgres, Aggregate::Min, Kind::Uuid) => ("min(", "::text COLLATE \"C\")::uuid"),
-        (Dialect::Postgres, Aggregate::Max, Kind::Uuid) => ("max(", "::text COLLATE \"C\")::uuid"),
-        (Dialect::Postgres, Aggregate::Min, Kind::Bytes) => {
-            ("decode(min(encode(", ", 'hex') COLLATE \"C\"), 'hex')")
-        }
-        (Dialect::Postgres, Aggregate::Max, Kind::Bytes) => {
-            ("decode(max(encode(", ", 'hex') COLLATE \"C\"), 'hex')")
-        }
-        (_, Aggregate::Min, _) => ("min(", ")"),
-        (_, Aggregate::Max, _) => ("max(", ")"),
+        Expr::Aggregate(function, Some(at)) => aggregate(sql, function, at, scope),
     }
 }

@@ -4,7 +4,9 @@ use larder_core::select::{Aggregate, LinkPath, Nulls, OrderBy};
 use larder_core::write::{ConflictAction, InsertRows, WriteOp};
 use larder_core::{Assign, Comparison, Expr, Filter, Output, RowLock, Select, Table, Write};
 
+use crate::dialect::Dialect;
 use crate::filter::TextForm;
+use crate::insert::takes_arrays;
 use crate::select::nullable;
 
 /// The name of a statement: bytes that hold everything about a query that its SQL depends on,
@@ -15,8 +17,8 @@ use crate::select::nullable;
 /// costs a second prepared statement and nothing else.
 ///
 /// The lengths of lists and the numbers of LIMIT and OFFSET are parameters; the number of rows
-/// that one INSERT adds is part of the shape. Tables are told apart by their address, so a shape
-/// means nothing in another process.
+/// that one INSERT adds is part of the shape, on PostgreSQL only whether it is one. Tables are told
+/// apart by their address, so a shape means nothing in another process.
 ///
 /// Keep one and use it again: the buffer stays, and a point read's shape is about 20 bytes and
 /// 50 ns.
@@ -53,11 +55,12 @@ impl Shape {
     }
 
     /// The shape of the write's statement for so many of its rows.
-    pub fn of_write(&mut self, write: &Write, rows: usize) -> &[u8] {
+    pub fn of_write(&mut self, dialect: Dialect, write: &Write, rows: usize) -> &[u8] {
         match &write.op {
             WriteOp::Insert(insert) => {
                 self.start(b'I', insert.table);
-                self.insert(insert, rows);
+                let arrays = takes_arrays(dialect, rows);
+                self.insert(insert, if arrays { 0 } else { rows });
             }
             WriteOp::Update(update) => {
                 self.start(b'U', update.table);
@@ -79,6 +82,12 @@ impl Shape {
         if let Some(output) = &write.returning {
             self.output(output, write.table());
         }
+        &self.bytes
+    }
+
+    /// The shape of [`move_sequence`](crate::move_sequence).
+    pub fn of_sequence(&mut self, table: &'static Table) -> &[u8] {
+        self.start(b'K', table);
         &self.bytes
     }
 

@@ -32,6 +32,20 @@ impl Sql {
         quote_into(&mut self.text, name);
     }
 
+    /// A text of the model's source code as a literal. Values are never written so.
+    ///
+    /// # Panics
+    /// If it holds NUL.
+    pub(crate) fn literal(&mut self, text: &str) {
+        assert!(
+            !text.contains('\0'),
+            "a text of the schema must not hold NUL"
+        );
+        self.push("'");
+        self.push(&text.replace('\'', "''"));
+        self.push("'");
+    }
+
     /// A number that the renderer counts itself: never a value.
     pub(crate) fn number(&mut self, number: usize) {
         write!(self.text, "{number}").expect("writing to a String does not fail");

@@ -2,26 +2,25 @@
 
 use std::ops::Range;
 
-use larder_core::write::{
-    ConflictAction, DeleteWhere, InsertRows, OnConflict, UpdateRows, UpdateWhere, WriteOp,
-};
-use larder_core::{Assign, Expr, Kind, Output, Table, Write};
+use larder_core::write::{DeleteWhere, UpdateRows, UpdateWhere, WriteOp};
+use larder_core::{Assign, Expr, Kind, Output, Write};
 
 use crate::Statement;
+use crate::aggregate::fitting;
 use crate::dialect::{Dialect, postgres_array};
 use crate::filter::clause;
-use crate::params;
+use crate::insert::{array_ends, insert_rows, values_max};
 use crate::text::{Scope, Sql};
-
-/// How many rows one INSERT adds at most: more gain nothing and make the text longer.
-const ROWS_PREFERRED: usize = 100;
 
 /// The write as SQL, for so many of its rows. [`write_params`](crate::write_params) gives what to
 /// bind.
 ///
-/// [`chunks`] says for which rows; only an insert's text depends on their number. Rows asked back
-/// from an update or a delete bring the key behind the output where [`Statement::sort_keys`] says
-/// so: SQLite returns them in any order, and the contract wants them in the order of their keys.
+/// [`chunks`] says for which rows; only an insert's text depends on their number, on PostgreSQL
+/// only on whether it is one.
+///
+/// Rows that an insert gives back come in the order given. Rows asked back from an update or a
+/// delete bring the key behind the output where [`Statement::sort_keys`] says so: SQLite returns
+/// them in any order, and the contract wants them in the order of their keys.
 pub fn render_write(dialect: Dialect, write: &Write, rows: usize) -> Statement {
     let mut sql = Sql::new(dialect);
     let returning = write.returning.as_ref();
@@ -52,97 +51,54 @@ pub fn render_write(dialect: Dialect, write: &Write, rows: usize) -> Statement {
 
 /// The rows of a write that one statement takes each, in order.
 ///
-/// An insert goes in statements of 100 rows (fewer where the parameters would not suffice), the
-/// remainder in powers of two, so that an insert of any length needs no more than eight different
-/// statements. An update by key goes row by row on SQLite and whole on PostgreSQL. Writes that
-/// take a filter are one statement, `0..1`. A write of no rows has no chunks.
+/// On SQLite an insert goes in statements of 100 rows (fewer where the parameters would not
+/// suffice), the remainder in powers of two, so that an insert of any length needs no more than
+/// eight different statements. An update by key goes row by row.
+///
+/// On PostgreSQL an insert takes up to 10,000 rows or about 64 MiB at once, and all its rows if
+/// the table refers to itself, because references are checked at the end of a statement. An upsert
+/// that updates is cut before each row whose key its statement has had already, so that later rows
+/// update earlier ones as they do elsewhere. (Of a table that refers to itself, the rows behind
+/// such a cut are not there yet when those before it are checked.) An update by key goes whole.
+///
+/// Writes that take a filter are one statement, `0..1`. A write of no rows has no chunks. Where
+/// there are several chunks, run them in one transaction.
 pub fn chunks(dialect: Dialect, write: &Write) -> impl Iterator<Item = Range<usize>> + use<> {
-    let (total, most) = match &write.op {
-        WriteOp::Insert(insert) => (insert.rows().len(), insert_rows_max(dialect, insert)),
-        WriteOp::UpdateRows(update) if dialect == Dialect::Sqlite => (update.rows().len(), 1),
-        WriteOp::UpdateRows(update) => (update.rows().len(), usize::MAX),
-        _ => (1, 1),
+    let (total, mut cut) = match (&write.op, dialect) {
+        (WriteOp::Insert(insert), Dialect::Sqlite) => {
+            let most = values_max(dialect, insert);
+            (insert.rows().len(), Cut::Most(most))
+        }
+        (WriteOp::Insert(insert), Dialect::Postgres) => match insert.rows().len() {
+            total @ 0..=1 => (total, Cut::Whole),
+            total => (total, Cut::At(array_ends(insert).into_iter())),
+        },
+        (WriteOp::UpdateRows(update), Dialect::Sqlite) => (update.rows().len(), Cut::Most(1)),
+        (WriteOp::UpdateRows(update), Dialect::Postgres) => (update.rows().len(), Cut::Whole),
+        (WriteOp::Update(_) | WriteOp::Delete(_), _) => (1, Cut::Whole),
     };
-    let remainder_whole = most == usize::MAX;
     let mut start = 0;
     std::iter::from_fn(move || {
         let left = total - start;
-        let size = match left {
-            0 => return None,
-            left if left >= most => most,
-            left if remainder_whole => left,
-            left => 1 << left.ilog2(),
+        let size = match &mut cut {
+            _ if left == 0 => return None,
+            Cut::Whole => left,
+            Cut::Most(most) if left >= *most => *most,
+            Cut::Most(_) => 1 << left.ilog2(),
+            Cut::At(ends) => ends.next()? - start,
         };
         start += size;
         Some(start - size..start)
     })
 }
 
-fn insert_rows_max(dialect: Dialect, insert: &InsertRows) -> usize {
-    let further = match &insert.on_conflict {
-        Some(OnConflict {
-            action: ConflictAction::Update { set, filter, .. },
-            ..
-        }) => set.len() + params::count(filter, insert.table),
-        _ => 0,
-    };
-    let room = dialect.parameters_max().saturating_sub(further);
-    (room / insert.columns.len().max(1)).clamp(1, ROWS_PREFERRED)
-}
-
-fn insert_rows(sql: &mut Sql, insert: &InsertRows, rows: usize) -> Scope {
-    let scope = Scope::bare(insert.table);
-    sql.push("INSERT INTO ");
-    scope.from(sql);
-    sql.push(" (");
-    columns(sql, &insert.columns, scope);
-    sql.push(") VALUES ");
-    sql.list(0..rows, ", ", |sql, _| {
-        sql.push("(");
-        sql.list(&insert.columns, ", ", |sql, _| {
-            sql.placeholder();
-        });
-        sql.push(")");
-    });
-    if let Some(conflict) = &insert.on_conflict {
-        on_conflict(sql, conflict, insert.table);
-    }
-    scope
-}
-
-fn on_conflict(sql: &mut Sql, conflict: &OnConflict, table: &'static Table) {
-    let scope = Scope::bare(table);
-    sql.push(" ON CONFLICT (");
-    columns(sql, &conflict.target, scope);
-    match &conflict.action {
-        ConflictAction::Ignore => sql.push(") DO NOTHING"),
-        ConflictAction::Update {
-            columns,
-            set,
-            filter,
-        } => {
-            sql.push(") DO UPDATE SET ");
-            // Without a change, the key is set to itself: the old row still counts and comes back.
-            let itself = if columns.is_empty() && set.is_empty() {
-                &conflict.target
-            } else {
-                columns
-            };
-            sql.list(itself, ", ", |sql, &at| {
-                scope.column(sql, at);
-                sql.push(" = excluded.");
-                scope.column(sql, at);
-            });
-            sql.push(if itself.is_empty() || set.is_empty() {
-                ""
-            } else {
-                ", "
-            });
-            let named = Scope::named(table);
-            assignments(sql, set, named);
-            clause(sql, " WHERE ", filter, named);
-        }
-    }
+/// How rows are cut into chunks.
+enum Cut {
+    Whole,
+    /// Into so many each, the remainder into powers of two.
+    Most(usize),
+    /// Before these rows.
+    At(std::vec::IntoIter<usize>),
 }
 
 fn update_where(sql: &mut Sql, update: &UpdateWhere) -> Scope {
@@ -243,7 +199,7 @@ fn delete_where(sql: &mut Sql, delete: &DeleteWhere) -> Scope {
     scope
 }
 
-fn assignments(sql: &mut Sql, set: &[(usize, Assign)], scope: Scope) {
+pub(crate) fn assignments(sql: &mut Sql, set: &[(usize, Assign)], scope: Scope) {
     sql.list(set, ", ", |sql, (at, assign)| {
         sql.ident(scope.def(*at).name);
         sql.push(" = ");
@@ -258,18 +214,23 @@ fn assignments(sql: &mut Sql, set: &[(usize, Assign)], scope: Scope) {
 
 /// Writes an addition that fails on overflow. SQLite makes a float of an integer that overflows,
 /// which a STRICT column refuses, as the checks of [`create_table`](crate::create_table) do the
-/// rest; exact decimals and single precision need the engine's functions.
+/// rest; exact decimals and single precision need the engine's functions. PostgreSQL's numbers
+/// have no end where decimals do.
 fn add(sql: &mut Sql, at: usize, scope: Scope) {
-    let (before, between, after) = match (sql.dialect, scope.def(at).kind) {
-        (Dialect::Sqlite, Kind::Decimal) => ("larder_decimal_add(", ", ", ")"),
-        (Dialect::Sqlite, Kind::F32) => ("larder_f32_add(", ", ", ")"),
-        _ => ("", " + ", ""),
+    let sum = |sql: &mut Sql, between: &str| {
+        scope.column(sql, at);
+        sql.push(between);
+        sql.placeholder();
     };
-    sql.push(before);
-    scope.column(sql, at);
-    sql.push(between);
-    sql.placeholder();
-    sql.push(after);
+    let function = match (sql.dialect, scope.def(at).kind) {
+        (Dialect::Postgres, Kind::Decimal) => return fitting(sql, |sql| sum(sql, " + ")),
+        (Dialect::Sqlite, Kind::Decimal) => "larder_decimal_add(",
+        (Dialect::Sqlite, Kind::F32) => "larder_f32_add(",
+        _ => return sum(sql, " + "),
+    };
+    sql.push(function);
+    sum(sql, ", ");
+    sql.push(")");
 }
 
 /// Writes RETURNING with the output and the key; wrapped, the rest of a statement that sorts.
@@ -312,6 +273,6 @@ fn give_back(sql: &mut Sql, output: &Output, key: &[usize], wrapped: bool, scope
     }
 }
 
-fn columns(sql: &mut Sql, columns: &[usize], scope: Scope) {
+pub(crate) fn columns(sql: &mut Sql, columns: &[usize], scope: Scope) {
     sql.list(columns, ", ", |sql, &at| scope.column(sql, at));
 }

@@ -36,7 +36,7 @@ pub(crate) fn of_select(select: &Select) -> Rc<Statement> {
 /// The statement of a write for so many of its rows.
 pub(crate) fn of_write(write: &Write, rows: usize) -> Rc<Statement> {
     find(
-        |shape| shape.of_write(write, rows),
+        |shape| shape.of_write(Dialect::Sqlite, write, rows),
         || render_write(Dialect::Sqlite, write, rows),
     )
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod ddl;
+mod insert;
 mod select;
 mod shape;
 mod write;
@@ -172,6 +173,15 @@ pub(super) static KINDS: Table = table(
 );
 
 pub(super) const TABLES: [&Table; 5] = [&POST_TAGS, &POSTS, &TAGS, &USERS, &KINDS];
+
+/// PostgreSQL's text for a decimal that is computed.
+pub(super) fn fitting(value: &str) -> String {
+    format!(
+        "(SELECT CASE WHEN scale(trim_scale(_d)) <= 28 \
+         AND replace(abs(trim_scale(_d))::text, '.', '')::numeric <= 79228162514264337593543950335 \
+         THEN _d ELSE (abs(_d) + 1e28)::numeric(28) END FROM (SELECT {value} AS _d OFFSET 0) AS _s)"
+    )
+}
 
 /// Selects of these tables with one thing set.
 pub(super) fn select(table: &'static Table, change: impl FnOnce(&mut Select)) -> Select {

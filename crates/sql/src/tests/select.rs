@@ -6,7 +6,7 @@ use larder_core::{
     Aggregate, Comparison, Expr, Filter, Kind, Nulls, Output, RowLock, Select, TextMatch, Value,
 };
 
-use super::{KINDS, POST_TAGS, POSTS, TAGS, USERS, database, filtered, select};
+use super::{KINDS, POST_TAGS, POSTS, TAGS, USERS, database, filtered, fitting, select};
 use crate::{Dialect, render_select};
 
 /// Checks both texts, SQLite's by preparing it too.
@@ -278,8 +278,11 @@ fn groups() {
         "SELECT \"active\", larder_decimal_sum(\"balance\") FROM \"users\" GROUP BY \"active\" \
          HAVING larder_decimal_sum(\"balance\") COLLATE LARDER_DECIMAL > ?1 \
          ORDER BY larder_decimal_sum(\"balance\") COLLATE LARDER_DECIMAL DESC NULLS FIRST",
-        "SELECT \"active\", sum(\"balance\") FROM \"users\" GROUP BY \"active\" \
-         HAVING sum(\"balance\") > $1 ORDER BY sum(\"balance\") DESC",
+        &format!(
+            "SELECT \"active\", {sum} FROM \"users\" GROUP BY \"active\" \
+             HAVING {sum} > $1 ORDER BY {sum} DESC",
+            sum = fitting("sum(\"balance\")"),
+        ),
     );
 }
 
@@ -306,13 +309,33 @@ fn aggregates_have_the_kind_core_gives_them() {
             Avg,
             Some(4),
             "avg(\"i64\")",
-            "avg(\"i64\"::double precision)",
+            "(sum(\"i64\")::double precision / count(\"i64\"))",
+        ),
+        (
+            Avg,
+            Some(5),
+            "avg(\"f32\")",
+            "(sum(\"f32\"::double precision) / count(\"f32\"))",
+        ),
+        (
+            Sum,
+            Some(12),
+            "larder_decimal_sum(\"amount\")",
+            &fitting("sum(\"amount\")"),
         ),
         (
             Avg,
             Some(12),
             "larder_decimal_avg(\"amount\")",
-            "(sum(\"amount\") * 1.0000000000000000000000000000 / count(\"amount\"))",
+            &format!(
+                "(SELECT trim_scale(CASE WHEN abs(_q - round(_q, _n)) * 2 * 10::numeric ^ _n = 1 \
+                 THEN 2 * round(_q / 2, _n) ELSE round(_q, _n) END) \
+                 FROM (SELECT _q, 29 - length(div(abs(_q) * 10, 7.92281625142643375935439503355)\
+                 ::text) AS _n FROM (SELECT {} * 1.{} / count(\"amount\") \
+                 AS _q OFFSET 0) AS _a OFFSET 0) AS _b)",
+                fitting("sum(\"amount\")"),
+                "0".repeat(60),
+            ),
         ),
         (Min, Some(1), "min(\"flag\")", "bool_and(\"flag\")"),
         (Max, Some(1), "max(\"flag\")", "bool_or(\"flag\")"),

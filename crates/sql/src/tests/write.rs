@@ -6,7 +6,7 @@ use larder_core::write::{
 use larder_core::{Assign, Comparison, Expr, Filter, Kind, Output, Value, Write};
 use rusqlite::Connection;
 
-use super::{KINDS, POST_TAGS, USERS, bound, database, query};
+use super::{KINDS, POST_TAGS, USERS, bound, database, fitting, query};
 use crate::{Dialect, Param, chunks, render_write, write_params};
 
 /// Checks both texts for one row, SQLite's by preparing it too.
@@ -189,8 +189,11 @@ fn additions() {
         &write,
         "UPDATE \"kinds\" SET \"i16\" = \"i16\" + ?1, \"f32\" = larder_f32_add(\"f32\", ?2), \
          \"f64\" = \"f64\" + ?3, \"amount\" = larder_decimal_add(\"amount\", ?4)",
-        "UPDATE \"kinds\" SET \"i16\" = \"i16\" + $1, \"f32\" = \"f32\" + $2, \
-         \"f64\" = \"f64\" + $3, \"amount\" = \"amount\" + $4",
+        &format!(
+            "UPDATE \"kinds\" SET \"i16\" = \"i16\" + $1, \"f32\" = \"f32\" + $2, \
+             \"f64\" = \"f64\" + $3, \"amount\" = {}",
+            fitting("\"amount\" + $4"),
+        ),
     );
 }
 
@@ -272,7 +275,7 @@ fn chunks_cover_all_rows_in_few_shapes() {
     };
     assert_eq!(sizes(0, Dialect::Sqlite), [0; 0]);
     assert_eq!(sizes(1, Dialect::Sqlite), [1]);
-    assert_eq!(sizes(237, Dialect::Postgres), [100, 100, 32, 4, 1]);
+    assert_eq!(sizes(237, Dialect::Sqlite), [100, 100, 32, 4, 1]);
     let ranges: Vec<_> = chunks(Dialect::Sqlite, &users(103, None)).collect();
     assert_eq!(ranges, [0..100, 100..102, 102..103]);
 
