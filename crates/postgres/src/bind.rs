@@ -363,12 +363,9 @@ fn put_array<'v>(
         length += 1;
         any_null |= value.is_null();
     }
-    out.put_i32(i32::from(length > 0)); // dimensions
+    out.put_i32(1); // dimension
     out.put_i32(i32::from(any_null));
     out.put_u32(element(role.travels(kind)).oid());
-    if length == 0 {
-        return Ok(());
-    }
     out.put_i32(length);
     out.put_i32(1); // the first index
     for value in values {
@@ -376,3 +373,6 @@ fn put_array<'v>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

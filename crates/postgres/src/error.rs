@@ -472,3 +472,86 @@ fn confused() -> Error {
         "the server answered something else than was asked",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_sorted_by_code() {
+        for (state, kind, retryable) in [
+            ("40001", ErrorKind::Conflict, true),
+            ("40P01", ErrorKind::Conflict, true),
+            ("55P03", ErrorKind::Busy, true),
+            ("53300", ErrorKind::Busy, true),
+            ("57014", ErrorKind::Timeout, false),
+            ("25P03", ErrorKind::Timeout, false),
+            ("25006", ErrorKind::ReadOnly, false),
+            ("25P02", ErrorKind::Closed, false),
+            ("42P01", ErrorKind::Schema, false),
+            ("42703", ErrorKind::Schema, false),
+            ("23505", ErrorKind::Unique, false),
+            ("23503", ErrorKind::Reference, false),
+            ("23001", ErrorKind::Reference, false),
+            ("23502", ErrorKind::NotNull, false),
+            ("23514", ErrorKind::Check, false),
+            ("23P01", ErrorKind::Check, false),
+            ("22001", ErrorKind::TooLong, false),
+            ("22003", ErrorKind::Engine, false),
+            ("22008", ErrorKind::Invalid, false),
+            ("21000", ErrorKind::Invalid, false),
+            ("53100", ErrorKind::Full, false),
+            ("53200", ErrorKind::Full, false),
+            ("54000", ErrorKind::Invalid, false),
+            ("57P01", ErrorKind::Unavailable, true),
+            ("57P03", ErrorKind::Unavailable, true),
+            ("08006", ErrorKind::Unavailable, true),
+            ("XX001", ErrorKind::Corrupt, false),
+            ("XX000", ErrorKind::Engine, false),
+            ("42601", ErrorKind::Engine, false),
+            ("", ErrorKind::Engine, false),
+            ("é", ErrorKind::Engine, false),
+        ] {
+            let (found, message) = of_refusal(refusal(state));
+            let error = Error::new(found, message);
+            assert_eq!((found, error.is_retryable()), (kind, retryable), "{state}");
+        }
+    }
+
+    #[test]
+    fn only_a_plan_that_no_longer_fits_is_stale() {
+        assert!(is_stale("0A000", Some("RevalidateCachedQuery")));
+        assert!(is_stale("26000", None));
+        assert!(!is_stale("0A000", Some("transformInsertStmt")));
+        assert!(!is_stale("42P01", Some("RevalidateCachedQuery")));
+    }
+
+    #[test]
+    fn what_a_broken_connection_did_is_not_known() {
+        use larder_core::models::Tag;
+        use larder_core::write::{DeleteWhere, WriteOp};
+        use larder_core::{Entity, Filter};
+
+        let delete = Write::new(WriteOp::Delete(DeleteWhere {
+            table: Tag::TABLE,
+            filter: Filter::All,
+        }));
+        for (state, kind) in [
+            ("08P01", ErrorKind::Unknown),
+            ("57P02", ErrorKind::Unknown),
+            ("57P01", ErrorKind::Unavailable),
+            ("57014", ErrorKind::Timeout),
+        ] {
+            let refused = violation::Refused {
+                state,
+                ..violation::Refused::default()
+            };
+            let error = of_write(&refused, &delete);
+            assert_eq!(
+                (error.kind(), error.table()),
+                (kind, Some("tags")),
+                "{state}"
+            );
+        }
+    }
+}

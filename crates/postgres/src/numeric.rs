@@ -78,9 +78,9 @@ pub(crate) struct Numeric<'a> {
 impl<'a> Numeric<'a> {
     pub(crate) fn parse(raw: &'a [u8]) -> Result<Self, NoNumber> {
         let (header, groups) = raw.split_first_chunk::<8>().ok_or(NoNumber::Malformed)?;
-        let [a, b, c, d, e, f, g, h] = *header;
+        let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let numeric = Self {
-            negative: match u16::from_be_bytes([e, f]) {
+            negative: match field(4) {
                 POSITIVE => false,
                 NEGATIVE => true,
                 NAN => return Err(NoNumber::Special("NaN")),
@@ -88,13 +88,12 @@ impl<'a> Numeric<'a> {
                 NEGATIVE_INFINITY => return Err(NoNumber::Special("-Infinity")),
                 _ => return Err(NoNumber::Malformed),
             },
-            weight: i16::from_be_bytes([c, d]),
-            scale: u16::from_be_bytes([g, h]),
+            weight: field(2).cast_signed(),
+            scale: field(6),
             groups,
         };
-        let count = usize::from(u16::from_be_bytes([a, b]));
-        let is_sound =
-            groups.len() == 2 * count && numeric.groups().all(|group| u128::from(group) < BASE);
+        let is_sound = groups.len() == 2 * usize::from(field(0))
+            && numeric.groups().all(|group| u128::from(group) < BASE);
         is_sound.then_some(numeric).ok_or(NoNumber::Malformed)
     }
 

@@ -76,7 +76,7 @@ impl<'a> Found<'a> {
     #[inline]
     fn read(self, kind: Kind) -> Result<ValueRef<'a>> {
         match kind {
-            Kind::Text if is_text(self.ty) => self.text(self.bytes).map(ValueRef::Text),
+            Kind::Text if is_text(self.ty) => text(self.bytes).map(ValueRef::Text),
             Kind::I16 | Kind::I32 | Kind::I64 => self.integer(kind).map(ValueRef::Int),
             Kind::Timestamp if *self.ty == Type::TIMESTAMPTZ => self.timestamp(),
             Kind::Bool if *self.ty == Type::BOOL => match self.bytes {
@@ -154,11 +154,12 @@ impl<'a> Found<'a> {
     }
 
     fn json(self) -> Result<ValueRef<'a>> {
-        let text = match (self.bytes, self.ty) {
-            ([JSONB_VERSION, text @ ..], &Type::JSONB) | (text, &Type::JSON) => text,
-            _ => return Err(self.unreadable(Kind::Json)),
+        let (([JSONB_VERSION, json @ ..], &Type::JSONB) | (json, &Type::JSON)) =
+            (self.bytes, self.ty)
+        else {
+            return Err(self.unreadable(Kind::Json));
         };
-        self.text(text).map(ValueRef::Json)
+        text(json).map(ValueRef::Json)
     }
 
     /// A decimal is read exactly or not at all; the statement has made sums and averages fit.
@@ -172,14 +173,6 @@ impl<'a> Found<'a> {
         };
         (numeric.exact().map(ValueRef::Decimal))
             .ok_or_else(|| self.unreadable(Kind::Decimal).with_value(numeric))
-    }
-
-    #[inline]
-    fn text(self, bytes: &'a [u8]) -> Result<&'a str> {
-        std::str::from_utf8(bytes).map_err(|error| {
-            Error::decode("the stored text is not UTF-8; it was not written by Larder")
-                .with_source(error)
-        })
     }
 
     #[inline]
@@ -206,4 +199,193 @@ impl<'a> Found<'a> {
 
 fn is_text(ty: &Type) -> bool {
     matches!(*ty, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME)
+}
+
+#[inline]
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        Error::decode("the stored text is not UTF-8; it was not written by Larder")
+            .with_source(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use larder_core::{ErrorKind, Value};
+    use tokio_postgres::types::ToSql;
+
+    use super::*;
+
+    fn sent(value: impl ToSql, ty: &Type) -> BytesMut {
+        let mut out = BytesMut::new();
+        value.to_sql(ty, &mut out).expect("the driver writes it");
+        out
+    }
+
+    fn read(bytes: &[u8], ty: &Type, kind: Kind) -> Result<Value> {
+        Found { bytes, ty }.read(kind).map(ValueRef::to_value)
+    }
+
+    #[test]
+    fn what_the_driver_writes_is_read() {
+        let text = |text: &'static str| Value::Text(text.into());
+        let uuid = Uuid::from_u128(7);
+        for (bytes, ty, kind, expected) in [
+            (
+                sent(true, &Type::BOOL),
+                Type::BOOL,
+                Kind::Bool,
+                Value::Bool(true),
+            ),
+            (
+                sent(-7_i16, &Type::INT2),
+                Type::INT2,
+                Kind::I16,
+                Value::Int(-7),
+            ),
+            (
+                sent(-7_i16, &Type::INT2),
+                Type::INT2,
+                Kind::I64,
+                Value::Int(-7),
+            ),
+            (
+                sent(i32::MIN, &Type::INT4),
+                Type::INT4,
+                Kind::I32,
+                Value::Int(i32::MIN.into()),
+            ),
+            (
+                sent(i64::MAX, &Type::INT8),
+                Type::INT8,
+                Kind::I64,
+                Value::Int(i64::MAX),
+            ),
+            (
+                sent(0.1_f32, &Type::FLOAT4),
+                Type::FLOAT4,
+                Kind::F32,
+                Value::Float(0.1_f32.into()),
+            ),
+            (
+                sent(5e-324, &Type::FLOAT8),
+                Type::FLOAT8,
+                Kind::F64,
+                Value::Float(5e-324),
+            ),
+            (
+                sent(-0.0, &Type::FLOAT8),
+                Type::FLOAT8,
+                Kind::F64,
+                Value::Float(0.0),
+            ),
+            (sent("é", &Type::TEXT), Type::TEXT, Kind::Text, text("é")),
+            (
+                sent("", &Type::VARCHAR),
+                Type::VARCHAR,
+                Kind::Text,
+                text(""),
+            ),
+            (
+                sent(&[0_u8, 255][..], &Type::BYTEA),
+                Type::BYTEA,
+                Kind::Bytes,
+                Value::Bytes(vec![0, 255]),
+            ),
+            (
+                BytesMut::from(&uuid.as_bytes()[..]),
+                Type::UUID,
+                Kind::Uuid,
+                Value::Uuid(uuid),
+            ),
+            (
+                BytesMut::from(&b"\x01[1]"[..]),
+                Type::JSONB,
+                Kind::Json,
+                Value::Json("[1]".into()),
+            ),
+            (
+                BytesMut::from(&b"[1]"[..]),
+                Type::JSON,
+                Kind::Json,
+                Value::Json("[1]".into()),
+            ),
+        ] {
+            assert_eq!(
+                read(&bytes, &ty, kind).expect("it is of the kind"),
+                expected,
+                "{ty}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_is_not_copied() {
+        let bytes = b"larder";
+        let found = Found {
+            bytes,
+            ty: &Type::TEXT,
+        };
+        let Ok(ValueRef::Text(text)) = found.read(Kind::Text) else {
+            panic!("it is text");
+        };
+        assert_eq!(text.as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn what_is_not_of_the_kind_is_an_error_with_the_value() {
+        let nan = [0, 0, 0, 0, 0xC0, 0, 0, 0];
+        let infinity = i64::MAX.to_be_bytes();
+        for (bytes, ty, kind, value) in [
+            (&b"abc"[..], Type::TEXT, Kind::I64, Some("abc")),
+            (&[0, 7], Type::INT2, Kind::Text, Some("7")),
+            (&[0, 7, 7], Type::INT2, Kind::I16, None),
+            (
+                &f64::NAN.to_be_bytes(),
+                Type::FLOAT8,
+                Kind::F64,
+                Some("NaN"),
+            ),
+            (
+                &f32::INFINITY.to_be_bytes(),
+                Type::FLOAT4,
+                Kind::F32,
+                Some("inf"),
+            ),
+            (&nan, Type::NUMERIC, Kind::Decimal, Some("NaN")),
+            (&nan[1..], Type::NUMERIC, Kind::Decimal, None),
+            (
+                &infinity,
+                Type::TIMESTAMPTZ,
+                Kind::Timestamp,
+                Some("infinity"),
+            ),
+            (&infinity, Type::TIMESTAMP, Kind::Timestamp, None),
+            (
+                &i32::MIN.to_be_bytes(),
+                Type::DATE,
+                Kind::Date,
+                Some("-infinity"),
+            ),
+            (
+                &[1, 0, 0, 0],
+                Type::DATE,
+                Kind::Date,
+                Some("16777216 days from 2000 on"),
+            ),
+            (&[2], Type::BOOL, Kind::Bool, None),
+            (&[2, b'1'], Type::JSONB, Kind::Json, None),
+            (&[0; 15], Type::UUID, Kind::Uuid, None),
+            (&[0xff], Type::TEXT, Kind::Text, None),
+            (&[0xff], Type::BYTEA, Kind::Text, None),
+        ] {
+            let error = read(bytes, &ty, kind).expect_err("it is not of the kind");
+            assert_eq!(
+                (error.kind(), error.value()),
+                (ErrorKind::Decode, value),
+                "{ty}"
+            );
+        }
+    }
 }

@@ -327,3 +327,201 @@ fn foreign_column<'a>(table: &str, constraint: &'a str) -> Option<&'a str> {
         .strip_suffix("_fkey")
         .filter(|column| !column.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_core::models::{Comment, Post, PostTag, User};
+    use larder_core::write::{DeleteWhere, InsertRows, UpdateWhere};
+    use larder_core::{Entity, Filter};
+
+    use super::*;
+    use crate::error::refusal;
+
+    fn refused<'a>(state: &'a str, table: &'a str, constraint: &'a str) -> Refused<'a> {
+        Refused {
+            state,
+            table: Some(table),
+            constraint: Some(constraint),
+            ..Refused::default()
+        }
+    }
+
+    fn explained(refused: &Refused<'_>, write: &Write) -> Error {
+        explain(refused, refusal(refused.state), write).expect("it is a violation")
+    }
+
+    fn insert(table: &'static Table, columns: &[usize], values: Vec<Value>) -> Write {
+        Write::new(WriteOp::Insert(InsertRows {
+            table,
+            columns: columns.to_vec(),
+            values,
+            on_conflict: None,
+        }))
+    }
+
+    fn update(table: &'static Table, set: Vec<(usize, Assign)>) -> Write {
+        let filter = Filter::All;
+        Write::new(WriteOp::Update(UpdateWhere { table, set, filter }))
+    }
+
+    fn delete(table: &'static Table) -> Write {
+        let filter = Filter::All;
+        Write::new(WriteOp::Delete(DeleteWhere { table, filter }))
+    }
+
+    #[test]
+    fn a_unique_key_is_found_by_its_name() {
+        let write = insert(User::TABLE, &[], Vec::new());
+        let error = explained(&refused("23505", "users", "users_email_key"), &write);
+        assert!(error.violates(User::EMAIL), "{error:?}");
+        assert_eq!(error.constraint(), Some("users_email_key"));
+        let error = explained(&refused("23505", "users", "users_pkey"), &write);
+        assert!(error.violates(User::ID), "{error:?}");
+        let write = insert(PostTag::TABLE, &[], Vec::new());
+        let error = explained(&refused("23505", "post_tags", "post_tags_pkey"), &write);
+        assert!(error.violates(PostTag::KEY), "{error:?}");
+        let error = explained(&refused("23505", "audit", "post_tags_pkey"), &write);
+        assert_eq!((error.table(), error.columns().count()), (Some("audit"), 0));
+    }
+
+    #[test]
+    fn a_reference_is_found_by_the_name_it_gets() {
+        let author = Post::AUTHOR_ID.index();
+        let refusal = refused("23503", "posts", "posts_author_id_fkey");
+        for write in [
+            insert(Post::TABLE, &[author], vec![Value::Int(9)]),
+            update(Post::TABLE, vec![(author, Assign::Set(Value::Int(9)))]),
+        ] {
+            let error = explained(&refusal, &write);
+            assert!(error.violates(Post::AUTHOR_ID), "{error:?}");
+            assert!(error.message().contains("does not exist"), "{error}");
+        }
+        let again = refused("23503", "posts", "posts_author_id_fkey12");
+        let error = explained(&again, &insert(Post::TABLE, &[author], vec![Value::Int(9)]));
+        assert!(error.violates(Post::AUTHOR_ID), "{error:?}");
+        let other = refused("23503", "posts", "the_author");
+        let error = explained(&other, &insert(Post::TABLE, &[author], vec![Value::Int(9)]));
+        assert_eq!(
+            (error.constraint(), error.column()),
+            (Some("the_author"), None)
+        );
+    }
+
+    #[test]
+    fn a_child_in_the_way_is_named_though_its_model_is_not_known() {
+        let refusal = refused("23503", "comments", "comments_post_id_fkey");
+        let error = explained(&refusal, &delete(Post::TABLE));
+        assert!(error.violates(Comment::POST_ID), "{error:?}");
+        assert!(error.message().contains("still refer"), "{error}");
+        let refusal = refused("23503", "comments", "some_name");
+        let error = explained(&refusal, &delete(Post::TABLE));
+        assert_eq!((error.table(), error.column()), (Some("comments"), None));
+    }
+
+    #[test]
+    fn a_missing_value_is_named() {
+        let mut refusal = Refused {
+            state: "23502",
+            table: Some("posts"),
+            column: Some("title"),
+            ..Refused::default()
+        };
+        let write = insert(Post::TABLE, &[], Vec::new());
+        let error = explained(&refusal, &write);
+        assert_eq!(
+            (error.kind(), error.table()),
+            (ErrorKind::NotNull, Some("posts"))
+        );
+        assert_eq!(error.column(), Some("title"));
+        refusal.column = None;
+        assert_eq!(explained(&refusal, &write).column(), None);
+    }
+
+    #[test]
+    fn a_check_of_a_length_is_told_from_others() {
+        let title = Post::TITLE.index();
+        let text = |length: usize| vec![Value::Text("é".repeat(length).into())];
+        let refusal = refused("23514", "posts", "posts_title_check");
+        let error = explained(&refusal, &insert(Post::TABLE, &[title], text(201)));
+        assert_eq!(
+            (error.kind(), error.column()),
+            (ErrorKind::TooLong, Some("title"))
+        );
+        let error = explained(&refusal, &insert(Post::TABLE, &[title], text(200)));
+        assert_eq!((error.kind(), error.column()), (ErrorKind::Check, None));
+        assert_eq!(error.constraint(), Some("posts_title_check"));
+    }
+
+    #[test]
+    fn a_sum_out_of_range_names_its_column() {
+        let add = |at| (at, Assign::Add(Value::Int(1)));
+        let author = Post::AUTHOR_ID.index();
+        let mut refusal = refused("22003", "posts", "");
+        refusal.table = None;
+        let error = explained(&refusal, &update(Post::TABLE, vec![add(author)]));
+        assert_eq!(
+            (error.kind(), error.column()),
+            (ErrorKind::Invalid, Some("author_id"))
+        );
+        let two = update(Post::TABLE, vec![add(author), add(Post::ID.index())]);
+        let error = explained(&refusal, &two);
+        assert_eq!((error.kind(), error.column()), (ErrorKind::Invalid, None));
+        let mixed = update(Post::TABLE, vec![add(author), add(Post::TITLE.index())]);
+        refusal.routine = Some("int8pl");
+        assert_eq!(explained(&refusal, &mixed).column(), Some("author_id"));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_sent_is_found() {
+        let (author, title) = (Post::AUTHOR_ID.index(), Post::TITLE.index());
+        let row = vec![Value::Int(1), Value::Text("a\0".into())];
+        let error = find_unfit(&insert(Post::TABLE, &[author, title], row)).expect("NUL");
+        assert_eq!(
+            (error.kind(), error.column()),
+            (ErrorKind::Invalid, Some("title"))
+        );
+        assert!(!error.to_string().contains("a\0") && error.value().is_some());
+        let set = vec![(author, Assign::Set(Value::Bool(true)))];
+        let error = find_unfit(&update(Post::TABLE, set)).expect("a bool");
+        assert_eq!(
+            (error.table(), error.column()),
+            (Some("posts"), Some("author_id"))
+        );
+        assert!(find_unfit(&delete(Post::TABLE)).is_none());
+    }
+
+    #[test]
+    fn default_names_are_those_of_the_server() {
+        let name = |table: &str, column| default_name(table, column, "fkey");
+        assert_eq!(name("posts", Some("author_id")), "posts_author_id_fkey");
+        assert_eq!(default_name("posts", None, "pkey"), "posts_pkey");
+        let (long, longer) = ("t".repeat(40), "c".repeat(50));
+        let cut = format!("{}_{}_fkey", "t".repeat(29), "c".repeat(28));
+        assert_eq!(name(&long, Some(&longer)), cut);
+        let cut = format!("{}_pkey", "é".repeat(29));
+        assert_eq!(default_name(&"é".repeat(40), None, "pkey"), cut);
+    }
+
+    #[test]
+    fn a_name_that_may_have_been_cut_tells_no_column() {
+        assert_eq!(
+            foreign_column("rooms", "rooms_house_id_fkey"),
+            Some("house_id")
+        );
+        assert_eq!(
+            foreign_column("rooms", "rooms_house_id_fkey3"),
+            Some("house_id")
+        );
+        let column = "c".repeat(60);
+        let cut = default_name("rooms", Some(&column), "fkey");
+        assert_eq!(foreign_column("rooms", &cut), None);
+        for other in [
+            "houses_house_id_fkey",
+            "rooms_fkey",
+            "rooms__fkey",
+            "rooms_house_id_key",
+        ] {
+            assert_eq!(foreign_column("rooms", other), None, "{other}");
+        }
+    }
+}
