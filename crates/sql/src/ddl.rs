@@ -18,6 +18,13 @@ use crate::text::{Scope, Sql};
 /// On SQLite, checks keep what the column's type does not: the range of small integers, 0 and 1
 /// for booleans, finite floats. They make an overflow in an update an error. A table with a key
 /// of several columns is stored by that key (WITHOUT ROWID).
+///
+/// Constraints have no names here. PostgreSQL gives them `users_pkey`, `users_name_check` and
+/// `posts_author_id_fkey`, one of each at most per table or column; of tables like `a` with `b_c`
+/// and `a_b` with `c`, the second gets a number behind it. Where a name would be longer than 63
+/// bytes, the longer of the table's and the column's is cut until it is not (PostgreSQL's
+/// `makeObjectName`). Tables, columns and indexes keep 63 bytes of their own names:
+/// [`Dialect::name_kept`] is what errors say.
 pub fn create_table(dialect: Dialect, table: &'static Table) -> Vec<String> {
     create(dialect, table, &|_| true)
 }

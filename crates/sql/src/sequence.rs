@@ -77,7 +77,10 @@ pub fn move_sequence(write: &Write) -> Option<Statement> {
     let key = sql.reserve(1).start;
     sql.push("SELECT CASE WHEN _g <= ");
     sql.number(TAKEN_MAX);
-    sql.push(" THEN (SELECT max(nextval(_s)) FROM generate_series(1, _g)) ELSE (SELECT setval(_s, GREATEST(");
+    sql.push(
+        " THEN (SELECT max(_k) FROM (SELECT nextval(_s) AS _k FROM generate_series(1, _g) OFFSET 0) \
+         AS _t) ELSE (SELECT setval(_s, GREATEST(",
+    );
     bigint(&mut sql, key);
     sql.push(", nextval(_s))) FROM (SELECT pg_advisory_xact_lock(");
     sql.number(LOCK_SPACE);

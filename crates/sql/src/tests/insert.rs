@@ -168,10 +168,17 @@ fn keys_that_are_given_move_the_sequence() {
     assert_eq!(largest_key(&mixed), Some(7));
     let statement = move_sequence(&mixed).unwrap();
     assert_eq!(statement.parameters, 1);
-    assert!(
-        statement
-            .sql
-            .contains("pg_get_serial_sequence('\"users\"', 'id')")
+    // The aggregate must be of its own query, not of the one around it.
+    assert_eq!(
+        statement.sql,
+        "SELECT CASE WHEN _g <= 1000 THEN (SELECT max(_k) FROM (SELECT nextval(_s) AS _k \
+         FROM generate_series(1, _g) OFFSET 0) AS _t) \
+         ELSE (SELECT setval(_s, GREATEST($1::bigint, nextval(_s))) \
+         FROM (SELECT pg_advisory_xact_lock(1818325604, _s::oid::integer) OFFSET 0) AS _l \
+         WHERE $1::bigint > COALESCE(pg_sequence_last_value(_s), 0)) END \
+         FROM (SELECT _s, $1::bigint - COALESCE(pg_sequence_last_value(_s), 0) AS _g \
+         FROM (SELECT pg_get_serial_sequence('\"users\"', 'id')::regclass AS _s OFFSET 0) AS _q \
+         OFFSET 0) AS _r WHERE _g > 0"
     );
     for none in [
         rows(vec![Value::Null]),
