@@ -123,7 +123,9 @@ fn read<T>(
     row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>> {
     let read = || {
-        if !connection.table_exists(None, table)? {
+        // Asked in SQL: what the connection remembers of the schema may be old.
+        let there = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        if !connection.prepare(there)?.exists([table])? {
             return Ok(Vec::new());
         }
         connection.prepare(sql)?.query_map([], row)?.collect()
