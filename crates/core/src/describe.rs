@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::column::Assign;
 use crate::filter::{Comparison, Filter, TextMatch};
+use crate::raw::{RawParam, RawStatement};
 use crate::schema::Table;
 use crate::select::{Expr, LinkPath, Nulls, OrderBy, Output, RowLock, Select};
 use crate::value::{Value, ValueRef};
@@ -44,6 +45,27 @@ pub(crate) fn write(write: &Write, values: Values) -> String {
         values,
     };
     text.write(write);
+    text.out
+}
+
+/// The statement's own text, and its values behind it.
+pub(crate) fn raw(statement: &RawStatement, values: Values) -> String {
+    let mut text = Text {
+        out: statement.text.as_str().to_owned(),
+        values,
+    };
+    if values != Values::Hidden && !statement.params.is_empty() {
+        text.push(" with (");
+        text.list(&statement.params, |text, param| match param {
+            RawParam::Value(value, _) => text.value(value),
+            RawParam::List(values, _) => {
+                text.push("[");
+                text.some(values);
+                text.push("]");
+            }
+        });
+        text.push(")");
+    }
     text.out
 }
 

@@ -24,6 +24,7 @@ pub mod observe;
 pub mod page;
 pub mod project;
 pub mod query;
+pub mod raw;
 pub mod rows;
 pub mod schema;
 pub mod select;
@@ -36,6 +37,7 @@ pub mod write;
 pub use access::Access;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use column::{Assign, Change, Column, ConstraintTarget, Operand, UniqueKey};
+pub use db::sql::RawSql;
 pub use db::transaction::{Failure, Tx};
 pub use db::write::Upsert;
 pub use db::{Db, DbOptions};
@@ -48,6 +50,7 @@ pub use observe::Report;
 pub use page::{Cursor, Page};
 pub use project::Projected;
 pub use query::{ByKey, Query};
+pub use raw::{Bind, RawStatement, SqlColumn, SqlRow, SqlText};
 pub use rows::{Flow, Row, Rows, Sink};
 pub use schema::{ColumnDef, DefaultValue, Index, OnDelete, Reference, Table};
 pub use select::{Aggregate, Expr, Nulls, Order, Output, RowLock, Select, Selection, count};
@@ -57,7 +60,7 @@ pub use types::{ColumnType, Email, Id, Json, Numeric, Timestamp};
 pub use value::{Kind, Value, ValueRef};
 pub use write::{Write, Written};
 
-pub use larder_derive::{Entity, Insert, Load, Newtype, Patch, TextEnum};
+pub use larder_derive::{Entity, Insert, Load, Newtype, Patch, SqlRow, TextEnum};
 
 /// A civil date, from jiff.
 pub use jiff::civil::Date;

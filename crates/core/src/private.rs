@@ -6,6 +6,7 @@ pub use crate::column::{Column, UniqueKey};
 pub use crate::entity::{Changes, Entity, Insert, Patch, encode};
 pub use crate::error::{Error, Result};
 pub use crate::load::{Load, Loader, Relation, links, own_key};
+pub use crate::raw::{SqlColumn, SqlRow};
 pub use crate::rows::{BoxFuture, Row, get};
 pub use crate::schema::{
     ColumnDef, DefaultValue, Index, OnDelete, Reference, Table, assert_insert_covers,

@@ -39,6 +39,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
+use crate::raw::RawStatement;
 use crate::rows::Rows;
 use crate::select::Select;
 use crate::write::{Write, Written};
@@ -73,6 +74,18 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Begins a transaction; on a transaction, a nested one (a savepoint), during which the outer
     /// handle refuses work.
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>>;
+
+    /// Runs one statement in the engine's own SQL, and shows its rows as
+    /// [`RawStatement::place`] says: by [`Rows::row`] if it only reads, else by
+    /// [`Rows::returned`].
+    ///
+    /// A statement that only reads sees what a [`read`](Self::read) sees and MUST NOT write,
+    /// whatever its text says. One that may write is atomic, like a [`write`](Self::write).
+    async fn sql(&self, statement: RawStatement, rows: Rows) -> Result<(Written, Rows)> {
+        let _ = (statement, rows);
+        let engine = self.capabilities().engine;
+        Err(Error::unsupported(engine, "statements in SQL (`db.sql`)"))
+    }
 
     /// Says how the read would be executed, in the engine's own words, without running it.
     async fn explain(&self, query: Select) -> Result<String>;
@@ -162,6 +175,8 @@ pub struct Capabilities {
     /// Whether several writing transactions can be open at a time. Where they exclude each other,
     /// every row a transaction reads is as good as locked.
     pub concurrent_writers: bool,
+    /// Whose SQL [`Storage::sql`] takes: `sqlite`, `postgresql`; `None` if it takes none.
+    pub raw_sql: Option<&'static str>,
     /// Whether a write is answered by its deadline whatever happens. If not, the facade sees to
     /// it, a second later and for the price of another timer.
     pub keeps_deadlines: bool,
@@ -176,6 +191,7 @@ impl Capabilities {
             savepoints: true,
             reads_during_writes: true,
             concurrent_writers: true,
+            raw_sql: None,
             keeps_deadlines: false,
         }
     }

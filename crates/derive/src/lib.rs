@@ -1,4 +1,5 @@
-//! The derives of Larder: [`Entity`], [`Insert`], [`Patch`], [`Load`], [`TextEnum`], [`Newtype`].
+//! The derives of Larder: [`Entity`], [`Insert`], [`Patch`], [`Load`], [`SqlRow`], [`TextEnum`],
+//! [`Newtype`].
 //!
 //! Use them through the crate you depend on (`larder`, `larder-sqlite`, ..), which re-exports
 //! them; that crate may be renamed in `Cargo.toml`. The models in `larder_core::models` are
@@ -15,6 +16,7 @@ mod load;
 mod newtype;
 mod patch;
 mod root;
+mod sql_row;
 mod text_enum;
 
 use proc_macro::TokenStream;
@@ -124,6 +126,15 @@ pub fn patch(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Load, attributes(load))]
 pub fn load(input: TokenStream) -> TokenStream {
     expand(parse_macro_input!(input), load::derive)
+}
+
+/// Makes a struct what a row of a statement in SQL is read as: each field from the column of its
+/// name, wherever it stands; other columns are left alone.
+///
+/// On a field: `#[sql(name = "count(*)")]` reads the column of another name.
+#[proc_macro_derive(SqlRow, attributes(sql))]
+pub fn sql_row(input: TokenStream) -> TokenStream {
+    expand(parse_macro_input!(input), sql_row::derive)
 }
 
 /// Stores an enum without data as text: each variant by its name in `snake_case`.

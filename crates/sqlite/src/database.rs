@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use larder_core::{Capabilities, Error, ErrorKind, Result, Rows, Select, Table};
+use larder_core::{Capabilities, Error, ErrorKind, RawStatement, Result, Rows, Select, Table};
 use larder_sql::{Dialect, create_tables, render_select};
 use rusqlite::Connection;
 
 use crate::connection::Opener;
 use crate::error::EngineError;
-use crate::interrupt::{Budget, Patience};
+use crate::interrupt::{Budget, Cancel, Interrupt, Patience};
 use crate::opening;
 use crate::options::SqliteOptions;
+use crate::raw;
 use crate::read::{self, CancelOnDrop, Inline};
 use crate::read_ahead::Kept;
 use crate::readers::Readers;
@@ -42,6 +43,7 @@ impl Database {
         capabilities.reads_during_writes = connection.is_wal();
         capabilities.keeps_deadlines = true;
         capabilities.concurrent_writers = false;
+        capabilities.raw_sql = Some("sqlite");
         Ok(Self {
             commits_quickly: connection.commits_without_waiting(),
             writer: Writer::new(connection, options.queue_max),
@@ -97,18 +99,31 @@ impl Database {
         Ok(rows)
     }
 
-    async fn read_at_once(&self, select: Select, mut rows: Rows) -> Result<Rows> {
+    async fn read_at_once(&self, select: Select, rows: Rows) -> Result<Rows> {
+        self.read_with(rows, move |connection, interrupt, cancel, rows| {
+            read::run_blocking(connection, interrupt, cancel, &select, rows)
+        })
+        .await
+    }
+
+    /// Runs a statement that only reads on a blocking thread.
+    pub(crate) async fn read_sql(&self, raw: RawStatement, rows: Rows) -> Result<Rows> {
+        self.read_with(rows, move |connection, interrupt, cancel, rows| {
+            raw::read_blocking(connection, interrupt, cancel, &raw, rows)
+        })
+        .await
+    }
+
+    async fn read_with(
+        &self,
+        mut rows: Rows,
+        read: impl FnOnce(&Connection, &Interrupt, Cancel, &mut Rows) -> Result<()> + Send + 'static,
+    ) -> Result<Rows> {
         let reader = self.readers.check_out(None).await?;
         let cancel = CancelOnDrop::default();
         let token = cancel.0.clone();
         off_task(move || {
-            read::run_blocking(
-                reader.connection(),
-                reader.interrupt(),
-                token,
-                &select,
-                &mut rows,
-            )?;
+            read(reader.connection(), reader.interrupt(), token, &mut rows)?;
             Ok(rows)
         })
         .await

@@ -2,11 +2,12 @@
 
 use rusqlite::Connection;
 
-use larder_core::{Error, Result, Rows, Select, Write, Written};
+use larder_core::{Error, RawStatement, Result, Rows, Select, Write, Written};
 
 use crate::database::{explain, off_task};
 use crate::error::{EngineError, Failure, failure};
 use crate::interrupt::{Budget, Interrupt, Patience};
+use crate::raw;
 use crate::read::CancelOnDrop;
 use crate::readers::CheckedOut;
 use crate::write;
@@ -140,6 +141,16 @@ impl Held {
         let ran = write::run(self.connection(), write, rows)?;
         savepoint.release()?;
         Ok(ran.finish(rows))
+    }
+
+    /// Runs a statement that may write; it is undone if it fails or a receiver panics.
+    pub(crate) fn write_sql(&mut self, raw: &RawStatement, rows: &mut Rows) -> Result<Written> {
+        self.arm(Patience::BusyTimeout);
+        self.wrote_much = true;
+        let savepoint = WriteSavepoint::set(self)?;
+        let written = raw::run(self.connection(), raw, rows)?;
+        savepoint.release()?;
+        Ok(written)
     }
 
     /// See [`Storage::explain`](larder_core::Storage::explain).

@@ -25,6 +25,39 @@
 //! | uuid | BLOB of 16 bytes |
 //! | decimal | TEXT with the collation `LARDER_DECIMAL`, which compares by value |
 //! | json | TEXT |
+//!
+//! # Statements in SQL
+//!
+//! [`Db::sql`](larder_core::Db::sql) takes SQLite's SQL. A value has the type that SQLite gives it:
+//! `avg(number)` is an `f64`, `count(*)` an `i64`, and the sum of decimals is
+//! `larder_decimal_sum(price)`. A list is bound as one value, `IN rarray($1)`. What reads runs on a
+//! thread of its own beside the writer; what writes goes through it like any write.
+//!
+//! ```
+//! use larder_sqlite::models::{self, NewTag};
+//! use larder_sqlite::{Db, Sqlite, SqlRow};
+//!
+//! #[derive(SqlRow, Debug, PartialEq)]
+//! struct Initial {
+//!     letter: String,
+//!     tags: i64,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_sqlite::Result<()> {
+//! let sqlite = Sqlite::in_memory().await?;
+//! sqlite.create_tables(&models::tables()).await?;
+//! let db = Db::new(sqlite);
+//! db.insert_all(["rust", "ruby", "sql"].map(NewTag::new)).await?;
+//!
+//! let found = db
+//!     .sql("SELECT substr(name, 1, 1) AS letter, count(*) AS tags FROM tags
+//!           GROUP BY letter HAVING count(*) >= $1")
+//!     .bind(2_i64)
+//!     .rows::<Initial>()
+//!     .await?;
+//! assert_eq!(found, [Initial { letter: "r".to_owned(), tags: 2 }]);
+//! # Ok(()) }
+//! ```
 
 #![allow(
     hidden_glob_reexports,
@@ -47,6 +80,7 @@ pub mod introspect;
 pub mod migrate;
 mod opening;
 mod options;
+mod raw;
 mod read;
 mod read_ahead;
 mod readers;

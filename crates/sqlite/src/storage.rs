@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use larder_core::migration::{MigrationRun, MigrationStatus};
+use larder_core::raw::RawAccess;
 use larder_core::{
-    Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
+    Capabilities, RawStatement, Result, Rows, Select, Storage, Table, Transaction, TxOptions,
+    Write, Written,
 };
 use rusqlite::Connection;
 
@@ -15,7 +17,8 @@ use crate::database::{self, Database, off_task};
 use crate::migrate::Migrator;
 use crate::options::SqliteOptions;
 use crate::read::{self, Inline};
-use crate::{transaction, write};
+use crate::write_batch::{Cost, JobOptions, Statements};
+use crate::{raw, transaction, write};
 
 /// A SQLite database: one writer, several readers, no thread in between for short work.
 ///
@@ -171,6 +174,23 @@ impl Storage for Sqlite {
         };
         let (ran, mut rows) = self.database.writer().submit(options, job).await?;
         Ok((ran.finish(&mut rows), rows))
+    }
+
+    async fn sql(&self, statement: RawStatement, mut rows: Rows) -> Result<(Written, Rows)> {
+        if statement.access == RawAccess::Read {
+            let rows = self.database.read_sql(statement, rows).await?;
+            return Ok((Written::rows(0), rows));
+        }
+        let options = JobOptions {
+            cost: Cost::Blocking,
+            statements: Statements::Many,
+            deadline: statement.deadline,
+        };
+        let job = move |connection: &Connection| -> Result<_> {
+            let written = raw::run(connection, &statement, &mut rows)?;
+            Ok((written, rows))
+        };
+        self.database.writer().submit(options, job).await
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

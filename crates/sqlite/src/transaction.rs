@@ -15,17 +15,20 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use larder_core::raw::RawAccess;
 use larder_core::{
-    Capabilities, Error, ErrorKind, Result, Rows, Select, Storage, Transaction, TxOptions, Write,
-    Written,
+    Capabilities, Error, ErrorKind, RawStatement, Result, Rows, Select, Storage, Transaction,
+    TxOptions, Write, Written,
 };
+use rusqlite::Connection;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout_at;
 
 use crate::database::{Database, off_task};
 use crate::error::EngineError;
 use crate::held::Held;
-use crate::interrupt::Cancel;
+use crate::interrupt::{Cancel, Interrupt};
+use crate::raw;
 use crate::read::{self, CancelOnDrop, Inline};
 use crate::write;
 
@@ -269,8 +272,8 @@ impl SqliteTransaction {
     async fn read_blocking(
         &self,
         state: OwnedMutexGuard<State>,
-        query: Select,
         mut rows: Rows,
+        read: impl FnOnce(&Connection, &Interrupt, Cancel, &mut Rows) -> Result<()> + Send + 'static,
     ) -> Result<Rows> {
         let cancel = CancelOnDrop::default();
         let token = cancel.0.clone();
@@ -283,9 +286,7 @@ impl SqliteTransaction {
         off_task(move || {
             let held = working.state.held()?;
             let (connection, interrupt) = (held.connection(), held.interrupt());
-            let outcome =
-                read::run_blocking(connection, interrupt, token.clone(), &query, &mut rows);
-            match outcome {
+            match read(connection, interrupt, token.clone(), &mut rows) {
                 Ok(()) => Ok(rows),
                 // Somebody rolled it back, or nobody waits for the answer.
                 Err(_) if token.is_cancelled() => Err(ended()),
@@ -293,6 +294,25 @@ impl SqliteTransaction {
             }
         })
         .await
+    }
+
+    /// Runs a write of any length on a blocking thread, and answers by the deadline.
+    async fn write_blocking<T: Send + 'static>(
+        &self,
+        state: OwnedMutexGuard<State>,
+        deadline: Option<Instant>,
+        write: impl FnOnce(&mut Held) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut working = self.working(state);
+        let writing = off_task(move || {
+            check_deadline(deadline)?;
+            write(working.state.held()?)
+        });
+        match deadline {
+            None => writing.await,
+            Some(deadline) => (timeout_at(deadline.into(), writing).await)
+                .unwrap_or_else(|_| Err(EngineError::Unknown(None).into())),
+        }
     }
 }
 
@@ -314,7 +334,11 @@ impl Storage for SqliteTransaction {
             }
         }
         // In a box of its own, to keep the future of a point read small.
-        Box::pin(self.read_blocking(state, query, rows)).await
+        let read =
+            move |connection: &Connection, interrupt: &Interrupt, cancel, rows: &mut Rows| {
+                read::run_blocking(connection, interrupt, cancel, &query, rows)
+            };
+        Box::pin(self.read_blocking(state, rows, read)).await
     }
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {
@@ -327,17 +351,32 @@ impl Storage for SqliteTransaction {
             let written = state.held()?.write(write, &mut rows)?;
             return Ok((written, rows));
         }
-        let mut working = self.working(state);
-        let writing = off_task(move || {
-            check_deadline(deadline)?;
-            let written = working.state.held()?.write(write, &mut rows)?;
+        self.write_blocking(state, deadline, move |held| {
+            let written = held.write(write, &mut rows)?;
             Ok((written, rows))
-        });
-        match deadline {
-            None => writing.await,
-            Some(deadline) => (timeout_at(deadline.into(), writing).await)
-                .unwrap_or_else(|_| Err(EngineError::Unknown(None).into())),
+        })
+        .await
+    }
+
+    async fn sql(&self, raw: RawStatement, mut rows: Rows) -> Result<(Written, Rows)> {
+        let deadline = raw.deadline;
+        let state = self.shared.enter(self.serial, deadline).await?;
+        if raw.access == RawAccess::Read {
+            let read =
+                move |connection: &Connection, interrupt: &Interrupt, cancel, rows: &mut Rows| {
+                    raw::read_blocking(connection, interrupt, cancel, &raw, rows)
+                };
+            let rows = self.read_blocking(state, rows, read).await?;
+            return Ok((Written::rows(0), rows));
         }
+        if state.is_read_only() {
+            return Err(read_only());
+        }
+        self.write_blocking(state, deadline, move |held| {
+            let written = held.write_sql(&raw, &mut rows)?;
+            Ok((written, rows))
+        })
+        .await
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

@@ -35,6 +35,7 @@ files![
     observing,
     order,
     pages,
+    raw_sql,
     relations,
     reopening,
     row_locks,

@@ -8,6 +8,7 @@ use super::{Db, DbOptions, Site};
 use crate::describe::{self, Brief, Values};
 use crate::error::Error;
 use crate::observe;
+use crate::raw::{RawAccess, RawStatement};
 use crate::select::Select;
 use crate::write::Write;
 
@@ -65,6 +66,16 @@ impl<'a> Event<'a> {
         words: impl Fn(Values) -> Vec<String>,
     ) -> Self {
         Self::new(db, "read", Some(table), site, words, || None)
+    }
+
+    /// Notes a statement in SQL.
+    pub(super) fn sql(db: &'a Db, statement: &RawStatement, site: Site) -> Self {
+        let verb = match statement.access {
+            RawAccess::Read => "read",
+            RawAccess::Write => "write",
+        };
+        let words = |values| vec![describe::raw(statement, values)];
+        Self::new(db, verb, None, site, words, || None)
     }
 
     /// Notes a call that is no statement.

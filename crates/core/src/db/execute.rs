@@ -9,6 +9,7 @@ use super::event::Event;
 use super::{Db, Site};
 use crate::describe;
 use crate::error::{Error, ErrorKind, Result};
+use crate::raw::{RawAccess, RawStatement};
 use crate::rows::{BoxFuture, Rows};
 use crate::select::{Output, Select};
 use crate::storage::{Transaction, TxOptions};
@@ -108,18 +109,48 @@ impl Db {
         write.returning = returning;
         let event = Event::write(self, &write, site);
         write.deadline = event.started().checked_add(limit); // beyond the clock's reach is none
-        let writing = self.storage.write(write, rows);
+        let answer = self.wrote(limit, self.storage.write(write, rows)).await;
+        event.end(answer.as_ref().map(|(written, _)| Some(written.rows)));
+        answer
+    }
+
+    /// Runs one statement in the engine's own SQL.
+    pub(super) async fn run_sql(
+        &self,
+        timeout: Option<Duration>,
+        mut statement: RawStatement,
+        rows: Rows,
+        site: Site,
+    ) -> Result<(Written, Rows)> {
+        let limit = self.limit(timeout);
+        let event = Event::sql(self, &statement, site);
+        if statement.access == RawAccess::Read {
+            let read = self.storage.sql(statement, rows);
+            let answer = within(limit, read, late_read).await;
+            event.end(answer.as_ref().map(|(_, rows)| Some(rows.count())));
+            return answer;
+        }
+        statement.deadline = event.started().checked_add(limit);
+        let answer = self.wrote(limit, self.storage.sql(statement, rows)).await;
+        event.end(answer.as_ref().map(|(written, _)| Some(written.rows)));
+        answer
+    }
+
+    /// Waits for a write that knows its deadline, and says what of its rows could not be read.
+    async fn wrote(
+        &self,
+        limit: Duration,
+        writing: impl Future<Output = Result<(Written, Rows)>>,
+    ) -> Result<(Written, Rows)> {
         let answer = if self.storage.capabilities().keeps_deadlines {
             writing.await
         } else {
             within(limit.saturating_add(GRACE), writing, late_write).await
         };
-        let answer = answer.and_then(|(written, mut rows)| match rows.take_failure() {
+        answer.and_then(|(written, mut rows)| match rows.take_failure() {
             Some(error) => Err(error.of_applied_write()),
             None => Ok((written, rows)),
-        });
-        event.end(answer.as_ref().map(|(written, _)| Some(written.rows)));
-        answer
+        })
     }
 
     /// Begins a transaction under this handle's deadline, unless the options have their own.

@@ -4,10 +4,12 @@
 //! - `execute`: deadlines around every call of the store
 //! - `event`: its events and observation
 //! - `write`: inserts, upserts, updates, deletes
+//! - `sql`: statements in the engine's own SQL
 //! - `transaction`: transactions
 
 mod event;
 mod execute;
+pub mod sql;
 pub mod transaction;
 pub mod write;
 
