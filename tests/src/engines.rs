@@ -6,8 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use larder_core::rows::BoxFuture;
 use larder_core::{Error, ErrorKind, Result, Storage, Table};
+use larder_postgres::PostgresOptions;
 use larder_sqlite::{Sqlite, SqliteOptions};
 
+use crate::databases::Databases;
 use crate::harness::{Engine, Fresh};
 
 /// The in-memory store.
@@ -84,5 +86,53 @@ impl Engine for SqliteInMemory {
             keep: Box::new(()),
             again: None,
         })
+    }
+}
+
+/// A PostgreSQL database, a copy of one that the engine made the tables in.
+pub struct Postgres {
+    /// The profile's name in the list of tests.
+    pub name: &'static str,
+    /// Where databases are made; the profiles of a test program share them.
+    pub databases: Arc<Databases>,
+    /// What the profile changes.
+    pub options: fn(PostgresOptions) -> PostgresOptions,
+    /// The files of the suite that the profile changes something for; all if `None`.
+    pub files: Option<&'static [&'static str]>,
+}
+
+/// Connections of a test's pool: many tests share a server.
+const POOL_SIZE: usize = 5;
+
+#[async_trait]
+impl Engine for Postgres {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh> {
+        let create = |url: String| async move {
+            let store = larder_postgres::Postgres::connect(&url).await?;
+            store.create_tables(tables).await?;
+            store.close().await
+        };
+        let database = self.databases.with_tables(tables, create).await?;
+        let options = PostgresOptions::new(&database.url())?.max_size(POOL_SIZE);
+        let options = (self.options)(options);
+        let open = move || -> BoxFuture<'static, Result<Arc<dyn Storage>>> {
+            let options = options.clone();
+            Box::pin(async move {
+                Ok(Arc::new(larder_postgres::Postgres::connect_with(options).await?) as _)
+            })
+        };
+        Ok(Fresh {
+            storage: open().await?,
+            keep: Box::new(database),
+            again: Some(Box::new(open)),
+        })
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        self.files.is_none_or(|files| files.contains(&file))
     }
 }

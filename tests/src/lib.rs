@@ -13,9 +13,9 @@
 //! To add a behaviour, write a file in `suite/` that ends with `tests![..]`, and name it in
 //! `suite/mod.rs`.
 
-pub mod engines;
 pub mod cluster;
 pub mod databases;
+pub mod engines;
 mod fixtures;
 mod harness;
 pub mod schema;
