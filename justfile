@@ -21,6 +21,11 @@ test-sqlite:
     cargo test -p larder-tests --test sqlite --test memory --locked
     cargo test -p larder-sqlite --locked
 
+# The suite on PostgreSQL, whose server it starts, then the PostgreSQL engine's own tests
+test-pg:
+    cargo test -p larder-tests --test 'postgres*' --test cluster --locked
+    cargo test -p larder-postgres --locked
+
 # Every test, documentation examples included
 test:
     cargo test --workspace --locked

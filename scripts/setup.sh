@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what Larder's commands need beyond Rust and a C compiler: just, and the
-# PostgreSQL and Redis servers. Safe to run again: what is there is left alone.
+# Installs what Larder's commands need beyond Rust and a C compiler: just, the
+# PostgreSQL and Redis servers, and pgbouncer. Safe to run again: what is there is
+# left alone.
 #
 # No server has to be running afterwards; tests start their own.
 # Fails when Rust, a C compiler or `just` is missing at the end. A missing database
@@ -21,17 +22,20 @@ die() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Debian keeps the PostgreSQL server outside PATH, one directory per version.
+# Where the tests look: `pg_config --bindir`, then Debian's directories outside PATH, one
+# per version. A client's package alone has no initdb.
 has_postgres() {
-    has postgres && return 0
-    for server in /usr/lib/postgresql/*/bin/postgres; do
-        [ -x "$server" ] && return 0
+    for directory in "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/*/bin; do
+        [ -x "$directory/initdb" ] && [ -x "$directory/pg_ctl" ] && [ -x "$directory/postgres" ] &&
+            return 0
     done
     return 1
 }
 
 # Some systems keep servers in sbin, which a user's PATH may lack.
 has_redis() { has redis-server || [ -x /usr/sbin/redis-server ] || [ -x /usr/bin/redis-server ]; }
+
+has_pgbouncer() { has pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 
 is_debian() { [ -r /etc/debian_version ] && has apt-get; }
 
@@ -84,12 +88,13 @@ require_toolchain() {
 
 install_on_debian() {
     if [ "$(id -u)" -ne 0 ] && ! has sudo; then
-        warn "neither root nor sudo: cannot install packages. Ask for: postgresql redis-server"
+        warn "neither root nor sudo: cannot install packages. Ask for: postgresql pgbouncer redis-server"
     else
         say "refreshing the package lists"
         apt update || warn "the package lists could not be refreshed; trying with those at hand"
         has just || ! packaged just || install_package just
         has_postgres || install_package postgresql
+        has_pgbouncer || install_package pgbouncer
         has_redis || install_package redis-server
     fi
     has just || build_just
@@ -99,21 +104,23 @@ explain_elsewhere() {
     warn "this script installs on Debian and Ubuntu only. Please install yourself:"
     has just || warn "  just                   cargo install just --locked"
     has_postgres || warn "  PostgreSQL 15 or newer the server; it need not run"
+    has_pgbouncer || warn "  pgbouncer              for the tests behind a pooler; it need not run"
     has_redis || warn "  Redis 7 or newer       the server; it need not run"
     if has brew; then
-        warn "  with Homebrew:         brew install just postgresql redis"
+        warn "  with Homebrew:         brew install just postgresql pgbouncer redis"
     fi
 }
 
 report() {
     missing=
     has_postgres || missing="PostgreSQL"
-    has_redis || missing="${missing:+$missing and }Redis"
+    has_pgbouncer || missing="${missing:+$missing, }pgbouncer"
+    has_redis || missing="${missing:+$missing, }Redis"
     has just || die "just is missing, and every command runs through it."
     if [ -n "$missing" ]; then
         warn "ready for the in-memory store and SQLite. Missing for their own tests: $missing"
     else
-        say "ready: just, PostgreSQL and Redis are installed"
+        say "ready: just, PostgreSQL, pgbouncer and Redis are installed"
     fi
     if ! (PATH=$path_at_start && has just); then
         say "add just to your PATH: export PATH=\"$cargo_bin:\$PATH\""
@@ -121,7 +128,7 @@ report() {
 }
 
 require_toolchain
-if ! { has just && has_postgres && has_redis; }; then
+if ! { has just && has_postgres && has_pgbouncer && has_redis; }; then
     if is_debian; then
         install_on_debian
     else
