@@ -37,6 +37,7 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 
 use crate::error::{Error, Result};
 use crate::raw::RawStatement;
@@ -175,8 +176,13 @@ pub struct Capabilities {
     /// Whether several writing transactions can be open at a time. Where they exclude each other,
     /// every row a transaction reads is as good as locked.
     pub concurrent_writers: bool,
+    /// Whether conditions can look inside JSON columns.
+    pub json_paths: bool,
     /// Whose SQL [`Storage::sql`] takes: `sqlite`, `postgresql`; `None` if it takes none.
     pub raw_sql: Option<&'static str>,
+    /// The first day that dates and timestamps can have. Earlier ones are refused as `Invalid`,
+    /// naming the column.
+    pub first_day: Date,
     /// Whether a write is answered by its deadline whatever happens. If not, the facade sees to
     /// it, a second later and for the price of another timer.
     pub keeps_deadlines: bool,
@@ -191,7 +197,9 @@ impl Capabilities {
             savepoints: true,
             reads_during_writes: true,
             concurrent_writers: true,
+            json_paths: true,
             raw_sql: None,
+            first_day: Date::MIN,
             keeps_deadlines: false,
         }
     }

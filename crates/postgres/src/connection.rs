@@ -7,41 +7,59 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, ConfigConnectImpl, Connect};
 use larder_core::{Error, Result, Select, Write};
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, RowStream};
 
 use crate::bind::Bound;
+use crate::canceller::{Backend, Canceller};
 use crate::error;
 use crate::options::PostgresOptions;
 use crate::statement::{Found, Prepared, check_parameters};
 
-/// How long the request to cancel a statement may take.
+/// How long a request to cancel may take to be sent, and how long to take effect, where the server
+/// does not answer for it.
 const CANCEL_MAX: Duration = Duration::from_secs(2);
+const CANCEL_EFFECT: Duration = Duration::from_millis(100);
 
 /// Opens connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
     options: Arc<PostgresOptions>,
+    canceller: Arc<Canceller>,
 }
 
 impl Connector {
     pub(crate) fn new(options: Arc<PostgresOptions>) -> Self {
-        Self { options }
+        Self {
+            canceller: Arc::new(Canceller::new(Arc::clone(&options))),
+            options,
+        }
+    }
+
+    pub(crate) fn canceller(&self) -> &Canceller {
+        &self.canceller
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let limit = self.options.connect_timeout;
         let config = self.options.to_config();
-        let connecting = ConfigConnectImpl { tls: NoTls };
-        let connected = timeout(limit, connecting.connect(&config)).await;
-        match connected {
-            Ok(Ok((client, driver))) => Ok(Connection {
-                kill: Kill(driver.abort_handle()),
-                client: ClientWrapper::new(client, driver),
+        let connecting = async {
+            let connector = ConfigConnectImpl { tls: NoTls };
+            let (client, driver) = connector.connect(&config).await?;
+            let client = ClientWrapper::new(client, driver);
+            let backend = match self.options.prepared_statements {
+                true => Some(Backend::of(&client).await?),
+                false => None,
+            };
+            Ok((client, backend))
+        };
+        match timeout(limit, connecting).await {
+            Ok(Ok((client, backend))) => Ok(Connection {
+                client,
                 prepared: Prepared::default(),
-                named: self.options.prepared_statements,
+                backend,
+                canceller: Arc::clone(&self.canceller),
                 opened: Instant::now(),
             }),
             Ok(Err(error)) => Err(error::connect_failed(error)),
@@ -60,20 +78,11 @@ impl fmt::Debug for Connector {
 pub(crate) struct Connection {
     client: ClientWrapper,
     prepared: Prepared,
-    /// Whether statements are prepared by name.
-    named: bool,
+    /// The process behind it; `None` if a pooler gives it another one for each transaction, so that
+    /// nothing can be prepared by name either.
+    backend: Option<Backend>,
+    canceller: Arc<Canceller>,
     opened: Instant,
-    kill: Kill,
-}
-
-/// Closes a connection though somebody waits on it; the server then rolls back.
-#[derive(Clone, Debug)]
-pub(crate) struct Kill(AbortHandle);
-
-impl Kill {
-    pub(crate) fn now(&self) {
-        self.0.abort();
-    }
 }
 
 impl Deref for Connection {
@@ -93,11 +102,7 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Whether it keeps prepared statements, and is its user's from one transaction to the next.
     pub(crate) fn is_named(&self) -> bool {
-        self.named
-    }
-
-    pub(crate) fn kill(&self) -> Kill {
-        self.kill.clone()
+        self.backend.is_some()
     }
 
     pub(crate) fn age(&self) -> Duration {
@@ -138,7 +143,7 @@ impl Connection {
             Found::Prepared(statement) => statement,
             Found::Text(text) => {
                 check_parameters(&text)?;
-                if !self.named {
+                if !self.is_named() {
                     return Ok(self.once(&text.sql, bound).await?);
                 }
                 let types: Vec<Type> = bound.iter().map(Bound::ty).collect();
@@ -153,14 +158,19 @@ impl Connection {
         self.prepared.clear();
     }
 
-    /// Asks the server to stop what the connection runs. Goes by a connection of its own.
-    pub(crate) async fn cancel(&self) {
+    /// Stops what the connection runs. False if it is not certain that what is sent next is not
+    /// stopped as well.
+    pub(crate) async fn cancel(&self) -> bool {
+        if let Some(backend) = self.backend {
+            return self.canceller.cancel(backend).await;
+        }
         let token = self.client.cancel_token();
         match timeout(CANCEL_MAX, token.cancel_query(NoTls)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => sleep(CANCEL_EFFECT).await,
             Ok(Err(error)) => tracing::debug!(%error, "a statement could not be cancelled"),
             Err(_) => tracing::debug!("the server did not take the request to cancel a statement"),
         }
+        false
     }
 }
 

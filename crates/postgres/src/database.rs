@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use larder_core::{Capabilities, Error, ErrorKind, Result, Table};
+use larder_core::{Capabilities, Date, Error, ErrorKind, Result, Table};
 use larder_sql::{Dialect, create_tables};
 
 use crate::connection::Connector;
@@ -17,6 +17,7 @@ pub(crate) struct Database {
     capabilities: Capabilities,
     pool: Pool,
     lanes: Arc<Lanes>,
+    connector: Connector,
 }
 
 impl Database {
@@ -29,9 +30,11 @@ impl Database {
         pool.reap_idle();
         let mut capabilities = Capabilities::full("postgres");
         capabilities.keeps_deadlines = true;
+        capabilities.first_day = Date::constant(-4713, 11, 24);
         Ok(Self {
             capabilities,
-            lanes: Arc::new(Lanes::new(connector, options.shared_connections)),
+            lanes: Arc::new(Lanes::new(connector.clone(), options.shared_connections)),
+            connector,
             pool,
             options,
         })
@@ -75,6 +78,8 @@ impl Database {
     /// Refuses new work, waits for what is under way and closes the connections.
     pub(crate) async fn close(&self) -> Result<()> {
         self.lanes.close();
-        self.pool.close().await
+        self.pool.close().await?;
+        self.connector.canceller().close().await;
+        Ok(())
     }
 }

@@ -459,7 +459,7 @@ fn too_large() -> Error {
     Error::new(kind, message)
 }
 
-fn connection_lost() -> Error {
+pub(crate) fn connection_lost() -> Error {
     Error::new(
         ErrorKind::Unavailable,
         "the connection to the server was lost; try again",

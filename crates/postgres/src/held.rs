@@ -10,7 +10,7 @@ use std::time::Instant;
 use futures_util::future::join;
 use larder_core::{Error, Isolation, Result, Rows, Select, TxOptions, Write, Written};
 
-use crate::connection::{Connection, Failure, Kill};
+use crate::connection::{Connection, Failure};
 use crate::database::Database;
 use crate::pool::Lease;
 use crate::{error, read, write};
@@ -69,11 +69,6 @@ impl Held {
             Guard::None | Guard::Set => self.lease.pause(),
             Guard::Unsettled => self.lease.begin(),
         }
-    }
-
-    /// What ends the transaction though its connection is in use.
-    pub(crate) fn kill(&self) -> Kill {
-        self.lease.kill()
     }
 
     /// Runs a statement behind a savepoint, and goes back to it if it fails.
@@ -169,6 +164,10 @@ impl Held {
             Some(Err(Failure::Driver(cause))) if error::is_stale_plan(&cause) => {
                 self.lease.forget_statements();
                 Err(error::schema_changed(cause))
+            }
+            // Nothing of it was committed.
+            Some(Err(Failure::Driver(cause))) if error::is_lost(&cause) => {
+                Err(error::transaction_lost(cause))
             }
             Some(Err(failure)) => Err(failure.of_write(write)),
             None => Err(error::unknown_outcome()),

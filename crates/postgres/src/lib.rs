@@ -31,6 +31,7 @@
 
 mod bind;
 mod calendar;
+mod canceller;
 mod connection;
 mod database;
 mod error;

@@ -233,6 +233,8 @@ enum State {
     Open,
     /// A statement that runs, perhaps in a transaction.
     Running,
+    /// It is of no more use.
+    Useless,
 }
 
 impl Lease {
@@ -244,6 +246,11 @@ impl Lease {
     /// Says that the server has answered, and a transaction is open.
     pub(crate) fn pause(&mut self) {
         self.state = State::Open;
+    }
+
+    /// Has the connection closed instead of used again.
+    pub(crate) fn retire(&mut self) {
+        self.state = State::Useless;
     }
 
     /// Says that the server has answered, and no transaction is open.
@@ -273,6 +280,7 @@ impl Drop for Lease {
             State::Clean => return place.give_back(),
             State::Open => false,
             State::Running => true,
+            State::Useless => return drop(place),
         };
         if !place.is_closed()
             && let Ok(runtime) = Handle::try_current()
@@ -302,8 +310,8 @@ impl Place {
         let Some(connection) = &self.object else {
             return false;
         };
-        if runs {
-            connection.cancel().await;
+        if runs && !connection.cancel().await {
+            return false;
         }
         matches!(
             timeout(CLEAN_MAX, connection.batch_execute("ROLLBACK")).await,

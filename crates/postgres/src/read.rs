@@ -7,6 +7,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use larder_core::{Access, Error, Flow, Result, Rows, Select, Table};
 use larder_sql::{Dialect, render_select};
 
+use tokio::task::{AbortHandle, JoinHandle};
+
 use crate::bind;
 use crate::connection::{Connection, Failure};
 use crate::database::Database;
@@ -36,6 +38,9 @@ pub(crate) async fn run(database: &Database, select: &Select, rows: &mut Rows) -
 /// Runs a read on a connection of its own.
 async fn run_alone(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
     let mut lease = database.acquire(None).await?;
+    if rows.may_wait() {
+        return run_streamed(lease, select, rows).await;
+    }
     let outcome = match on_lease(&mut lease, select, rows).await {
         Err(failure) if may_repeat(&lease, &failure, rows) => {
             drop(lease);
@@ -45,6 +50,59 @@ async fn run_alone(database: &Database, select: &Select, rows: &mut Rows) -> Res
         outcome => outcome,
     };
     outcome.map_err(|failure| failure.of_read(select.table))
+}
+
+/// Runs a read whose rows are taken while it goes on. In a task of its own: whoever takes them may
+/// stop polling, and the connection must come back all the same.
+async fn run_streamed(mut lease: Lease, select: &Select, rows: &mut Rows) -> Result<()> {
+    let (select, mut given) = (select.clone(), std::mem::replace(rows, Rows::discard()));
+    let reading = Task::spawn(async move {
+        let outcome = match on_lease(&mut lease, &select, &mut given).await {
+            Err(failure) if may_repeat(&lease, &failure, &mut given) => {
+                on_lease(&mut lease, &select, &mut given).await
+            }
+            outcome => outcome,
+        };
+        let outcome = outcome.map_err(|failure| failure.of_read(select.table));
+        (given, outcome)
+    });
+    let (given, outcome) = reading.join().await?;
+    *rows = given;
+    outcome
+}
+
+/// A task that ends when it is dropped.
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    /// What ends it from elsewhere.
+    pub(crate) fn abort_handle(&self) -> AbortHandle {
+        self.0.abort_handle()
+    }
+
+    /// What it answers.
+    ///
+    /// # Errors
+    /// `Closed` if it was ended from elsewhere.
+    pub(crate) async fn join(mut self) -> Result<T> {
+        match (&mut self.0).await {
+            Ok(answer) => Ok(answer),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(error::closed()),
+            },
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Runs a quick read behind those of other tasks.
@@ -141,12 +199,12 @@ fn may_repeat(connection: &Connection, failure: &Failure, rows: &mut Rows) -> bo
     };
     if error::is_stale_plan(cause) {
         connection.forget_statements();
-        return rows.restart();
+        return rows.count() == 0 || rows.restart();
     }
-    error::is_lost(cause) && rows.restart()
+    error::is_lost(cause) && (rows.count() == 0 || rows.restart())
 }
 
-/// Sends the read and shows its rows.
+/// Sends the read and shows its rows. Answers `Stop` if some were left on their way.
 pub(crate) async fn show(
     connection: &Connection,
     select: &Select,
@@ -162,7 +220,14 @@ pub(crate) async fn show(
             flow = rows.flush().await;
         }
         if flow == Flow::Stop {
-            return Ok(Flow::Stop);
+            // A stream may have left millions of rows; anything else was asked for with a limit.
+            if rows.may_wait() && select.lock.is_none() {
+                return Ok(Flow::Stop);
+            }
+            while let Some(row) = found.next().await {
+                row?;
+            }
+            break;
         }
     }
     Ok(Flow::More)

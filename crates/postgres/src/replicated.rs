@@ -107,8 +107,7 @@ impl Replicated {
             replicas: replicas.collect(),
             staleness_max,
             next: AtomicUsize::new(0),
-            // Before the first moment, so that no moment is NEVER.
-            since: Instant::now() - Duration::from_millis(1),
+            since: Instant::now(),
         });
         tokio::spawn(watch(Arc::downgrade(&servers)));
         Self {
@@ -158,8 +157,9 @@ impl Replicated {
 }
 
 impl Servers {
+    /// A moment, later than [`NEVER`].
     fn now(&self) -> u64 {
-        micros(self.since.elapsed())
+        micros(self.since.elapsed()).saturating_add(1)
     }
 }
 

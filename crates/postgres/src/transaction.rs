@@ -7,8 +7,7 @@
 //!
 //! A stream holds the connection until its last row is read, or until it is dropped. Whatever else
 //! is asked of the transaction meanwhile waits half a second and is then refused as a misuse: the
-//! task that waits is most likely the one that should take the rows. To end the transaction all
-//! the same, the connection is given up.
+//! task that waits is most likely the one that should take the rows. A rollback ends the stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -20,11 +19,12 @@ use larder_core::{
     Written,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
-use crate::connection::Kill;
 use crate::database::Database;
 use crate::held::Held;
+use crate::read::Task;
 
 /// How long an operation waits for a stream of its own transaction.
 const STREAM_WAIT: Duration = Duration::from_millis(500);
@@ -44,11 +44,8 @@ struct Shared {
     state: Arc<Mutex<State>>,
     /// The handles that were dropped and not looked at yet.
     abandoned: std::sync::Mutex<Vec<u64>>,
-    /// Whether a read waits for somebody to take its rows.
-    streams: AtomicBool,
-    /// Set when the connection was given up.
-    killed: AtomicBool,
-    kill: Kill,
+    /// What ends the read that waits for somebody to take its rows.
+    streaming: std::sync::Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Debug)]
@@ -80,7 +77,6 @@ pub(crate) async fn begin(
         // What begins too late is dropped, which rolls it back.
         Some(deadline) => (timeout_at(deadline.into(), begun).await).map_err(|_| too_late())??,
     };
-    let kill = held.kill();
     let level = Level {
         serial: 0,
         read_only: options.read_only,
@@ -94,9 +90,7 @@ pub(crate) async fn begin(
         database: Arc::clone(database),
         state: Arc::new(Mutex::new(state)),
         abandoned: std::sync::Mutex::default(),
-        streams: AtomicBool::new(false),
-        killed: AtomicBool::new(false),
-        kill,
+        streaming: std::sync::Mutex::default(),
     };
     Ok(PostgresTransaction::new(Arc::new(shared), 0))
 }
@@ -149,7 +143,21 @@ impl Shared {
 
     /// Whether a stream of this transaction is open.
     fn streams(&self) -> bool {
-        self.streams.load(Ordering::Relaxed) && !self.killed.load(Ordering::Relaxed)
+        let streaming = self.streaming();
+        streaming.as_ref().is_some_and(|read| !read.is_finished())
+    }
+
+    fn streaming(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.streaming
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the stream, if one is open: the connection is free soon.
+    fn end_stream(&self) {
+        if let Some(read) = self.streaming().take() {
+            read.abort();
+        }
     }
 
     fn abandoned(&self) -> MutexGuard<'_, Vec<u64>> {
@@ -158,19 +166,8 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the transaction though its connection is in use.
-    fn give_up(&self) {
-        self.killed.store(true, Ordering::Relaxed);
-        self.kill.now();
-    }
-
     /// Undoes what the handles that were dropped had not ended.
     async fn settle(&self, state: &mut State) {
-        if self.killed.load(Ordering::Relaxed) {
-            state.open.clear();
-            state.held = None;
-            return;
-        }
         let abandoned = std::mem::take(&mut *self.abandoned());
         let levels = abandoned
             .iter()
@@ -208,22 +205,6 @@ impl State {
     }
 }
 
-/// Notes that a read waits for whoever takes its rows, until it is dropped.
-struct Streaming<'a>(&'a AtomicBool);
-
-impl<'a> Streaming<'a> {
-    fn of(shared: &'a Shared, rows: &Rows) -> Self {
-        shared.streams.store(rows.may_wait(), Ordering::Relaxed);
-        Self(&shared.streams)
-    }
-}
-
-impl Drop for Streaming<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-}
-
 impl PostgresTransaction {
     fn new(shared: Arc<Shared>, serial: u64) -> Self {
         Self {
@@ -233,11 +214,22 @@ impl PostgresTransaction {
         }
     }
 
-    /// What an error means if somebody has given the connection up meanwhile.
-    fn unless_ended<T>(&self, outcome: Result<T>) -> Result<T> {
-        match outcome {
-            Err(_) if self.shared.killed.load(Ordering::Relaxed) => Err(ended()),
-            outcome => outcome,
+    /// Runs a read whose rows are taken while it goes on, in a task of its own: whoever takes them
+    /// may stop polling.
+    async fn read_streamed(
+        &self,
+        mut state: OwnedMutexGuard<State>,
+        query: Select,
+        mut rows: Rows,
+    ) -> Result<Rows> {
+        let reading = Task::spawn(async move {
+            state.held()?.read(&query, &mut rows).await?;
+            Ok(rows)
+        });
+        *self.shared.streaming() = Some(reading.abort_handle());
+        match reading.join().await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ended()),
         }
     }
 }
@@ -250,9 +242,10 @@ impl Storage for PostgresTransaction {
 
     async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
         let mut state = self.shared.enter(self.serial, None).await?;
-        let _streaming = Streaming::of(&self.shared, &rows);
-        let read = state.held()?.read(&query, &mut rows).await;
-        self.unless_ended(read)?;
+        if rows.may_wait() {
+            return self.read_streamed(state, query, rows).await;
+        }
+        state.held()?.read(&query, &mut rows).await?;
         Ok(rows)
     }
 
@@ -318,11 +311,7 @@ impl Transaction for PostgresTransaction {
             return Err(ended());
         }
         self.shared.abandoned().push(self.serial);
-        if self.shared.streams() {
-            // Nobody may be taking its rows, and then the connection is never free.
-            self.shared.give_up();
-            return Ok(());
-        }
+        self.shared.end_stream();
         let mut state = Arc::clone(&self.shared.state).lock_owned().await;
         if self.committed.load(Ordering::Relaxed) {
             return Err(ended()); // by a commit that was under way
@@ -339,12 +328,11 @@ impl Drop for PostgresTransaction {
         }
         self.shared.abandoned().push(self.serial);
         if self.serial == 0 {
+            self.shared.end_stream();
             // If the connection is in use, the last one that has it lets it go.
             if let Ok(mut state) = self.shared.state.try_lock() {
                 state.open.clear();
                 state.held = None; // dropping it has it rolled back
-            } else if self.shared.streams() {
-                self.shared.give_up();
             }
         }
     }

@@ -23,7 +23,7 @@ const COPY_ROWS_MIN: usize = 200;
 /// How long the server may take to say what became of a write that was cancelled, at most.
 const GRACE_MAX: Duration = Duration::from_secs(1);
 /// The same, at least.
-const GRACE_MIN: Duration = Duration::from_millis(50);
+const GRACE_MIN: Duration = Duration::from_millis(250);
 
 /// Runs a write outside of a transaction.
 pub(crate) async fn run(
@@ -41,7 +41,7 @@ pub(crate) async fn run(
             let written = outcome.map_err(|failure| failure.of_write(&write));
             if written.as_ref().is_err_and(Error::is_read_only) {
                 // The server is none to write to any more; the next connection finds the one.
-                lease.kill().now();
+                lease.retire();
             }
             Ok((written?, rows))
         }
@@ -79,6 +79,10 @@ async fn alone(
     write: &Write,
     rows: &mut Rows,
 ) -> Result<Written, Failure> {
+    if connection.is_closed() {
+        // Seen now, nothing was sent; later, nobody can tell.
+        return Err(Failure::Own(error::connection_lost()));
+    }
     match try_alone(connection, write, rows).await {
         // Refused before anything was done, and not the next time.
         Err(Failure::Driver(cause)) if error::is_stale_plan(&cause) && rows.restart() => {
