@@ -2,17 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "postgres")]
+use larder_core::ErrorKind;
 use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
 use larder_core::{Db, DbOptions, Error, Memory, Result, Value};
+#[cfg(feature = "postgres")]
+use larder_postgres::{Postgres, PostgresOptions, migrate as postgres_migrate};
 #[cfg(feature = "sqlite")]
-use larder_sqlite::Sqlite;
-#[cfg(feature = "sqlite")]
-use larder_sqlite::migrate::{Migrator, migrations};
+use larder_sqlite::{Sqlite, migrate as sqlite_migrate};
 
 /// The SQLite engine, for what a URL cannot say: options, backups, its migrator.
 #[cfg(feature = "sqlite")]
 pub mod sqlite {
     pub use larder_sqlite::{JournalMode, Sqlite, SqliteOptions, Synchronous, introspect, migrate};
+}
+
+/// The PostgreSQL engine, for what a URL cannot say: options, metrics, its migrator.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    pub use larder_postgres::{PoolMetrics, Postgres, PostgresOptions, PrePing, migrate};
 }
 
 /// Opens the database at a URL with the default options. See the [crate's table](crate) of URLs.
@@ -45,6 +53,8 @@ enum Place {
     Memory,
     SqliteMemory,
     SqliteFile(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(ServerUrl),
 }
 
 impl Store {
@@ -61,7 +71,7 @@ impl Store {
     pub fn file(url: &str) -> Result<Option<PathBuf>> {
         match Place::parse(url)? {
             Place::SqliteFile(path) => Ok(Some(path)),
-            Place::Memory | Place::SqliteMemory => Ok(None),
+            _ => Ok(None),
         }
     }
 
@@ -78,7 +88,7 @@ impl Store {
     }
 
     /// Whether two URLs mean the same database that stays, as far as can be told without opening
-    /// it: two names of a file are one.
+    /// it: two names of a file are one, two names of a server are not.
     ///
     /// # Errors
     /// As [`connect`], as far as the URLs themselves go.
@@ -90,6 +100,8 @@ impl Store {
                     _ => one == two,
                 }
             }
+            #[cfg(feature = "postgres")]
+            (Place::Postgres(one), Place::Postgres(two)) => one == two,
             _ => false,
         })
     }
@@ -103,6 +115,8 @@ impl Store {
         match Place::parse(url)? {
             // They keep every value there is.
             Place::Memory | Place::SqliteMemory | Place::SqliteFile(_) => Ok(|_| None),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => Ok(refusal_of_postgres),
         }
     }
 
@@ -115,9 +129,11 @@ impl Store {
         match Place::parse(url)? {
             Place::Memory => Ok(Migrations::default()),
             #[cfg(feature = "sqlite")]
-            Place::SqliteMemory | Place::SqliteFile(_) => Ok(migrations()),
+            Place::SqliteMemory | Place::SqliteFile(_) => Ok(sqlite_migrate::migrations()),
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(left_out("SQLite", "sqlite")),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => Ok(postgres_migrate::migrations()),
         }
     }
 
@@ -164,14 +180,26 @@ impl Place {
                 "the URL of the in-memory store is just `memory:`",
             )),
             "sqlite" => Self::sqlite(rest),
-            "postgres" | "postgresql" => Err(left_out("PostgreSQL", "postgres")),
+            "postgres" | "postgresql" => Self::postgres(rest),
             "redis" | "rediss" | "valkey" => Err(left_out("Redis", "redis")),
             // What stands before the colon may be a secret where the scheme was forgotten.
             _ => Err(Error::misuse(
-                "the database URL has a scheme that Larder does not know; it knows sqlite: and \
-                 memory:, as in sqlite://app.db",
+                "the database URL has a scheme that Larder does not know; it knows sqlite:, \
+                 postgres: and memory:, as in sqlite://app.db",
             )),
         }
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres(rest: &str) -> Result<Self> {
+        let url = format!("postgres:{rest}");
+        PostgresOptions::new(&url)?; // refuses what it cannot read
+        Ok(Self::Postgres(ServerUrl(url)))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    fn postgres(_: &str) -> Result<Self> {
+        Err(left_out("PostgreSQL", "postgres"))
     }
 
     fn sqlite(rest: &str) -> Result<Self> {
@@ -194,6 +222,41 @@ impl Place {
     }
 }
 
+/// How long a connection to migrate on may take, unless the URL says.
+#[cfg(feature = "postgres")]
+const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A URL that may hold a password, which is not shown.
+#[cfg(feature = "postgres")]
+#[derive(Clone, PartialEq, Eq)]
+struct ServerUrl(String);
+
+#[cfg(feature = "postgres")]
+impl ServerUrl {
+    /// A connection of its own to migrate on: what was begun on it goes when it is dropped.
+    async fn client(&self) -> Result<tokio_postgres::Client> {
+        let failed = |source: tokio_postgres::Error| {
+            let message = "the PostgreSQL server gives no connection to migrate on";
+            Error::new(ErrorKind::Unavailable, message).with_source(source)
+        };
+        let mut config: tokio_postgres::Config = self.0.parse().map_err(failed)?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        let connected = config.connect(tokio_postgres::NoTls).await;
+        let (client, connection) = connected.map_err(failed)?;
+        tokio::spawn(connection); // ends with the client, which learns of its errors
+        Ok(client)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl std::fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerUrl(..)")
+    }
+}
+
 /// The error of an engine that this build does not have.
 fn left_out(engine: &str, feature: &str) -> Error {
     Error::unsupported(
@@ -208,6 +271,8 @@ enum Engine {
     Memory,
     #[cfg(feature = "sqlite")]
     Sqlite(Sqlite),
+    #[cfg(feature = "postgres")]
+    Postgres(ServerUrl),
 }
 
 impl Engine {
@@ -220,6 +285,11 @@ impl Engine {
             Place::SqliteFile(path) => Self::sqlite(Sqlite::open(path).await?, options),
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(left_out("SQLite", "sqlite")),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(url) => {
+                let postgres = Postgres::connect(&url.0).await?;
+                Ok((Db::with_options(postgres, options), Self::Postgres(url)))
+            }
         }
     }
 
@@ -233,7 +303,7 @@ impl Engine {
     }
 
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "sqlite", feature = "postgres")),
         allow(
             unused_variables,
             clippy::unused_async,
@@ -244,12 +314,14 @@ impl Engine {
         match self {
             Self::Memory => Ok(Vec::new()),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(sqlite) => sqlite.migrate(&migrator(), target).await,
+            Self::Sqlite(sqlite) => sqlite.migrate(&sqlite_migrator(), target).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => postgres_migrator().up(&url.client().await?, target).await,
         }
     }
 
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "sqlite", feature = "postgres")),
         allow(
             unused_variables,
             clippy::unused_async,
@@ -262,26 +334,58 @@ impl Engine {
                 "the in-memory store has no migrations to undo: close it instead",
             )),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(sqlite) => sqlite.migrate_down(&migrator(), version).await,
+            Self::Sqlite(sqlite) => sqlite.migrate_down(&sqlite_migrator(), version).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                postgres_migrator()
+                    .down_to(&url.client().await?, version)
+                    .await
+            }
         }
     }
 
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "sqlite", feature = "postgres")),
         allow(clippy::unused_async, reason = "memory has no use for it")
     )]
     async fn migration_status(&self) -> Result<Vec<MigrationStatus>> {
         match self {
             Self::Memory => Ok(Vec::new()),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(sqlite) => sqlite.migration_status(&migrator()).await,
+            Self::Sqlite(sqlite) => sqlite.migration_status(&sqlite_migrator()).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => postgres_migrator().status(&url.client().await?).await,
         }
     }
 }
 
 #[cfg(feature = "sqlite")]
-fn migrator() -> Migrator {
-    Migrator::new(migrations())
+fn sqlite_migrator() -> sqlite_migrate::Migrator {
+    sqlite_migrate::Migrator::new(sqlite_migrate::migrations())
+}
+
+#[cfg(feature = "postgres")]
+fn postgres_migrator() -> postgres_migrate::Migrator {
+    postgres_migrate::Migrator::new(postgres_migrate::migrations())
+}
+
+/// The first instant that PostgreSQL keeps, in microseconds since 1970, and the first day.
+#[cfg(feature = "postgres")]
+const POSTGRES_BEGINS: (i64, larder_core::Date) = (
+    -210_866_803_200_000_000,
+    larder_core::Date::constant(-4713, 11, 24),
+);
+
+/// See [`Store::refusal`].
+#[cfg(feature = "postgres")]
+fn refusal_of_postgres(value: &Value) -> Option<&'static str> {
+    let (instant, day) = POSTGRES_BEGINS;
+    let early = match value {
+        Value::Timestamp(at) => at.as_micros() < instant,
+        Value::Date(date) => *date < day,
+        _ => false,
+    };
+    early.then_some("is before 24 November 4714 BC, where PostgreSQL's calendar begins")
 }
 
 #[cfg(test)]
@@ -309,13 +413,42 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn both_names_of_postgres_are_known() {
+        let server = |url: &str| Place::Postgres(ServerUrl(url.to_owned()));
+        for url in [
+            "postgres://u:hunter2@db/app",
+            "PostgreSQL://u:hunter2@db/app",
+        ] {
+            let place = Place::parse(url).expect(url);
+            assert_eq!(place, server("postgres://u:hunter2@db/app"));
+            assert!(!format!("{place:?}").contains("hunter2"));
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn postgres_begins_with_its_calendar() {
+        let at = |text: &str| Value::Timestamp(text.parse().expect("a timestamp"));
+        let on = |text: &str| Value::Date(text.parse().expect("a date"));
+        for (value, held) in [
+            (at("-004713-11-24T00:00:00Z"), true),
+            (at("-004713-11-23T23:59:59.999999Z"), false),
+            (on("-004713-11-24"), true),
+            (on("-004713-11-23"), false),
+        ] {
+            assert_eq!(refusal_of_postgres(&value).is_none(), held, "{value:?}");
+        }
+    }
+
     #[test]
     fn other_urls_are_refused_without_their_secrets() {
-        assert!(refusal("postgres://ada:hunter2@db/app").contains("`postgres` feature"));
         assert!(refusal("redis://:hunter2@cache").contains("`redis` feature"));
         for url in [
             "hunter2",
             "mysql://ada:hunter2@db",
+            "postgres://ada:hunter2@db:port/app",
             "sqlite://",
             "sqlite://a?key=hunter2",
         ] {

@@ -21,10 +21,11 @@
 //! |---|---|---|
 //! | `sqlite://app.db`, `sqlite:///srv/app.db` | a SQLite file, made if there is none | `sqlite` |
 //! | `sqlite::memory:` | a SQLite database that is gone when it is closed | `sqlite` |
+//! | `postgres://user:password@host:5432/app`, `postgresql://..` | a PostgreSQL database | `postgres` |
 //! | `memory:` | the in-memory store, for tests | always there |
 //!
-//! Features: `sqlite` (default), and `cli` (default), which only the `larder` program needs.
-//! Leave the latter out in a service:
+//! Features: `sqlite` and `postgres` (default), and `cli` (default), which only the `larder` program
+//! needs. A service leaves out what it has no use for:
 //! `larder = { version = "..", default-features = false, features = ["sqlite"] }`.
 
 mod engines;
@@ -34,6 +35,8 @@ mod engines;
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+#[cfg(feature = "postgres")]
+pub use engines::postgres;
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite;
 pub use engines::{Store, connect, connect_with};

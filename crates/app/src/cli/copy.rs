@@ -57,7 +57,8 @@ type Holds = fn(&Value) -> Option<&'static str>;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  larder copy sqlite://app.db sqlite://copy.db
+  larder copy sqlite://app.db postgres://app:secret@localhost/app
+  larder copy postgres://app:secret@localhost/app sqlite://copy.db
   larder copy sqlite://app.db sqlite://copy.db --dry-run    reads and checks, writes nothing")]
 pub(super) struct Copy {
     /// The database to read, such as sqlite://app.db
@@ -154,7 +155,8 @@ impl Copy {
             bar.finish_and_clear();
             copied.map_err(|error| broken_off(error, stock.table))?;
         }
-        compare(target, stocks, &beginnings, output).await?;
+        let compared = compare(target, stocks, &beginnings, output).await;
+        compared.map_err(|failure| failure.about(TO))?;
         target.close().await?;
         Ok(())
     }
@@ -221,7 +223,8 @@ async fn check_all(source: &Db, holds: Holds, output: &mut Output) -> Outcome<Ve
     let mut stocks = Vec::new();
     for (table, reads) in models() {
         let bar = output.bar(format!("check {}", table.name), BAR);
-        bar.set_length(count(source, table, Filter::All).await?);
+        let rows = count(source, table, Filter::All).await;
+        bar.set_length(rows.map_err(|error| Failure::from(error).about(FROM))?);
         let digest = check(source, (table, reads), holds, &mut findings, &bar).await;
         bar.finish_and_clear();
         let digest = digest.map_err(|failure| failure.about(FROM))?;
@@ -301,37 +304,40 @@ async fn compare(
     for (stock, begun) in stocks.iter().zip(beginnings) {
         let Stock { table, digest } = stock;
         let bar = stock.bar("verify", output);
-        let mut found = Digest::default();
-        let mut pages = Pages::new(&target, table, PAGE_ROWS);
-        while let Some(page) = pages.next().await? {
-            page.rows().for_each(|row| found.add(row));
-            bar.set_position(found.rows);
-        }
+        let found = digest_of(&target, table, &bar).await?;
         bar.finish_and_clear();
-        if found != *digest {
+        let rows = thousands(digest.rows);
+        if found == *digest {
+            let mut line = format!("{:<10} {rows:>9} on both sides, hash {digest}", table.name);
+            if begun.rows > 0 {
+                let _ = write!(line, ", {} there before", thousands(begun.rows));
+            }
+            output.note(line)?;
+        } else {
             unequal.push(format!(
-                "{}: {} with hash {digest} in FROM, {} with hash {found} in TO",
+                "{}: {rows} with hash {digest} in FROM, {} with hash {found} in TO",
                 table.name,
-                counted(digest.rows, "row"),
-                counted(found.rows, "row")
+                thousands(found.rows)
             ));
-            continue;
         }
-        let mut line = format!(
-            "{:<10} {:>9} on both sides, hash {digest}",
-            table.name,
-            thousands(found.rows)
-        );
-        if begun.rows > 0 {
-            let _ = write!(line, ", {} there before", thousands(begun.rows));
-        }
-        output.note(line)?;
     }
     target.rollback().await?;
     if unequal.is_empty() {
         return Ok(());
     }
-    Err(Failure::operation("the two sides differ after the copy")
-        .detail(unequal.join("\n"))
-        .advice("somebody wrote to TO meanwhile: empty it and copy once more"))
+    Err(
+        Failure::operation("it does not hold what FROM holds, after the copy")
+            .detail(unequal.join("\n"))
+            .advice("somebody wrote to TO meanwhile: empty it and copy once more"),
+    )
+}
+
+async fn digest_of(db: &Db, table: &'static Table, bar: &ProgressBar) -> larder::Result<Digest> {
+    let mut digest = Digest::default();
+    let mut pages = Pages::new(db, table, PAGE_ROWS);
+    while let Some(page) = pages.next().await? {
+        page.rows().for_each(|row| digest.add(row));
+        bar.set_position(digest.rows);
+    }
+    Ok(digest)
 }

@@ -159,8 +159,12 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
             Some("another program works on the database: try again")
         }
         ErrorKind::Full => Some("make room on the disk and try again"),
-        ErrorKind::ReadOnly => Some("check the permissions of the database file and its directory"),
-        ErrorKind::Unavailable => Some("check the path and its permissions"),
+        ErrorKind::ReadOnly => Some(
+            "check what this user may do: with the database file and its directory, or on the server",
+        ),
+        ErrorKind::Unavailable => Some(
+            "check the path and its permissions, or the server's address, the user and the password",
+        ),
         ErrorKind::Unknown => Some("look whether the write is there before doing it again"),
         _ => None,
     }

@@ -193,6 +193,7 @@ fn in_words(state: MigrationState) -> &'static str {
         MigrationState::Changed => "applied, but the file has changed since",
         MigrationState::Missing => "applied, but this program does not know it",
         MigrationState::OutOfOrder => "not applied, though a later one is",
+        MigrationState::Dirty => "begun and not finished",
         _ => "unknown",
     }
 }
@@ -224,5 +225,5 @@ fn refuse_memory(database: &Database) -> Outcome {
     Err(Failure::usage(
         "a database in memory is gone when the program ends: there is nothing to migrate",
     )
-    .advice("name a file with --database-url sqlite://FILE"))
+    .advice("name a database that stays, such as sqlite://FILE, with --database-url"))
 }

@@ -35,7 +35,7 @@ Examples:
   larder demo                               see what Larder does, on a temporary database
   larder import data/ --database-url sqlite://blog.db
   larder show posts --where \"status = published and title ~ qubit\" --limit 5
-  larder copy sqlite://blog.db sqlite://copy.db
+  larder copy sqlite://blog.db postgres://app@localhost/blog
   larder migrate status
 
 Environment:
@@ -83,7 +83,7 @@ enum Command {
 /// Which database a command works on.
 #[derive(Args, Debug)]
 struct Database {
-    /// The database: sqlite://FILE, sqlite::memory: or memory:
+    /// The database: sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME, sqlite::memory: or memory:
     #[arg(
         long,
         value_name = "URL",

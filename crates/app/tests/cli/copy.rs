@@ -13,7 +13,7 @@ const TWO: &str = "sqlite://two.db";
 
 impl Place {
     /// The seeded files in `larder.db`, with rows of the tables that have no files.
-    fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         let place = Self::imported();
         place.sql(
             "INSERT INTO favorites VALUES (1, 3, 5), (1, 1, -7), (2, 1, 0);
@@ -25,7 +25,7 @@ impl Place {
     }
 
     /// Statements on `larder.db` by another hand than Larder's.
-    fn sql(&self, sql: &str) {
+    pub(crate) fn sql(&self, sql: &str) {
         let connection = self.connection("larder.db");
         connection
             .execute_batch(&format!(
@@ -39,7 +39,7 @@ impl Place {
     }
 
     /// All that a file holds, as text, password hashes too.
-    fn dump(&self, file: &str) -> String {
+    pub(crate) fn dump(&self, file: &str) -> String {
         let connection = self.connection(file);
         let mut dump = String::new();
         for table in larder::models::tables() {

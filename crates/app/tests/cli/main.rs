@@ -5,6 +5,7 @@ mod demo;
 mod files;
 mod import;
 mod migrate;
+mod postgres;
 mod show;
 mod usage;
 

@@ -6,7 +6,8 @@ use crate::Place;
 fn urls_that_make_no_sense_are_refused_without_their_secrets() {
     let place = Place::new();
     for url in [
-        "postgres://ada:hunter2@db/app",
+        "postgres://ada:hunter2@db:port/app",
+        "redis://:hunter2@cache",
         "mysql://ada:hunter2@db",
         "hunter2",
         "sqlite://",
@@ -14,15 +15,6 @@ fn urls_that_make_no_sense_are_refused_without_their_secrets() {
         let run = place.run(&["show", "users", "--database-url", url]).ends(2);
         assert!(!run.err.contains("hunter2"), "{}", run.err);
     }
-    let run = place
-        .run(&[
-            "show",
-            "users",
-            "--database-url",
-            "postgres://ada:hunter2@db",
-        ])
-        .ends(2);
-    run.complains("`postgres` feature");
     let mut command = place.command(&["--help"]);
     let help = command
         .env("DATABASE_URL", "postgres://ada:hunter2@db")

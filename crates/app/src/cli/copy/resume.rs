@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use indicatif::ProgressBar;
 use larder::{Db, Table, Value};
 
-use super::PAGE_ROWS;
 use super::digest::hash;
 use super::pages::{Page, Pages, key, key_text};
+use super::{FROM, PAGE_ROWS, TO};
 use crate::cli::failure::{Failure, Outcome};
 
 /// What a table of the target holds already: the beginning of this copy.
@@ -31,8 +31,10 @@ pub(super) async fn beginning(
     let mut theirs = Walk::new(target, table);
     let mut ours = Walk::new(source, table);
     let mut found = Beginning::default();
-    while let Some(there) = theirs.next().await? {
-        match difference(table, ours.next().await?, there) {
+    let at = |side: &'static str| move |error| Failure::from(error).about(side);
+    while let Some(there) = theirs.next().await.map_err(at(TO))? {
+        let here = ours.next().await.map_err(at(FROM))?;
+        match difference(table, here, there) {
             None => found.last = Some(key(table, there)),
             Some(difference) => return Err(refusal(table, &difference)),
         }
