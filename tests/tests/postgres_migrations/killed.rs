@@ -103,9 +103,10 @@ async fn finish(client: &Client, back: bool) -> bool {
     };
     assert!(error.is_schema(), "{error:?}");
     let inserted = "SELECT count(*) = 1 FROM rows WHERE id = 101";
-    let word = match one::<bool>(client, inserted).await {
-        true => "UPDATE",
-        false => "DELETE",
+    let word = if one::<bool>(client, inserted).await {
+        "UPDATE"
+    } else {
+        "DELETE"
     };
     let message = error.to_string();
     let mut quoted = message.split('`').skip(1).step_by(2);
