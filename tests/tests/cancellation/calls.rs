@@ -5,7 +5,7 @@ use larder_core::rows::BoxFuture;
 use larder_core::{Db, Result};
 
 /// How many users there are to read and to change, each with a post.
-pub(crate) const USERS: usize = 60;
+pub(crate) const USERS: usize = 40;
 
 /// How much is done, and how much that can be.
 pub(crate) type Done = Result<(u64, u64)>;

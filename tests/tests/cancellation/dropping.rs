@@ -15,7 +15,7 @@ use crate::calls::{Call, USERS, new_post, new_user};
 
 /// How soon the next user must be through.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
-/// Who was not woken for so long waits for whoever is in the way.
+/// Who is not through after so long waits for whoever is in the way.
 const STUCK: Duration = Duration::from_millis(3);
 /// The most polls a call may need.
 const POLLS_MAX: usize = 2_000;
@@ -32,10 +32,10 @@ pub(crate) enum Moment {
 /// Every moment a call is dropped at.
 pub(crate) const MOMENTS: [Moment; 5] = [
     Moment::After(Duration::ZERO),
+    Moment::Woken,
     Moment::After(Duration::from_micros(50)),
     Moment::After(Duration::from_micros(400)),
     Moment::After(Duration::from_millis(2)),
-    Moment::Woken,
 ];
 
 /// Who is in the way, until the call is found waiting.
@@ -48,6 +48,16 @@ enum Rival {
     Readers,
 }
 
+impl Rival {
+    /// Work that has to wait for a rival first is dropped right there, and when it was let go.
+    fn moments(self) -> &'static [Moment] {
+        match self {
+            Self::Nobody => &MOMENTS,
+            Self::Writers | Self::Readers => &MOMENTS[..2],
+        }
+    }
+}
+
 /// Drops the call after 0, 1, 2, .. polls until it comes to its end, at every moment and beside
 /// every rival.
 pub(crate) async fn drop_everywhere(subject: &Subject, call: Call) -> Result<()> {
@@ -57,14 +67,14 @@ pub(crate) async fn drop_everywhere(subject: &Subject, call: Call) -> Result<()>
     let users = fill(&db).await?;
     let mut number = 0;
     for rival in [Rival::Nobody, Rival::Writers, Rival::Readers] {
-        for moment in MOMENTS {
+        for moment in rival.moments() {
             for polls in 0..POLLS_MAX {
                 number += 1;
                 let what = format!("dropped after {polls} polls, {moment:?}, beside {rival:?}");
                 (call.prepare)(db.clone(), number).await?;
                 let mut rivals = subject.rivals(&db, rival).await?;
                 let run = (call.run)(db.clone(), number);
-                let ended = poll_times(run, polls, moment, &mut rivals).await?;
+                let ended = poll_times(run, polls, *moment, &mut rivals).await?;
                 let in_line = rival == Rival::Writers && !rivals.is_empty();
                 drop(rivals);
                 let next = next_users(subject, &db, &users, number);
@@ -166,6 +176,7 @@ pub(crate) async fn poll_times<R>(
 ) -> Result<bool> {
     let alarm = Arc::new(Alarm(Notify::new()));
     let waker = Waker::from(Arc::clone(&alarm));
+    let late = Instant::now() + STUCK;
     for left in (0..polls).rev() {
         let polled = call.as_mut().poll(&mut Context::from_waker(&waker));
         if let Poll::Ready(outcome) = polled {
@@ -178,7 +189,7 @@ pub(crate) async fn poll_times<R>(
                     tokio::task::yield_now().await;
                 }
             }
-            Moment::After(_) | Moment::Woken => alarm.wait(rivals).await,
+            Moment::After(_) | Moment::Woken => alarm.wait(rivals, late).await,
         }
     }
     Ok(false)
@@ -194,9 +205,11 @@ impl Wake for Alarm {
 }
 
 impl Alarm {
-    async fn wait<R>(&self, rivals: &mut Vec<R>) {
+    /// Waits for it. Rivals end when it is this late.
+    async fn wait<R>(&self, rivals: &mut Vec<R>, late: Instant) {
         if !rivals.is_empty() {
-            if tokio::time::timeout(STUCK, self.0.notified()).await.is_ok() {
+            let in_time = tokio::time::timeout_at(late.into(), self.0.notified()).await;
+            if in_time.is_ok() {
                 return;
             }
             rivals.clear();

@@ -26,7 +26,8 @@ use larder_core::migration::MigrationStatus;
 use larder_core::rows::BoxFuture;
 use larder_sqlite::migrate::Migrator;
 use larder_sqlite::{Sqlite, SqliteOptions};
-use larder_tests::engines::{Memory, SqliteFile, SqliteInMemory};
+use larder_tests::databases::Databases;
+use larder_tests::engines::{Memory, Postgres, SqliteFile, SqliteInMemory};
 use larder_tests::{Engine, run_within};
 use libtest_mimic::{Arguments, Trial};
 use migrating::Migrated;
@@ -43,8 +44,18 @@ struct Subject {
     readers: usize,
 }
 
-fn subjects() -> Vec<Subject> {
+fn subjects(databases: &Arc<Databases>) -> Vec<Subject> {
     vec![
+        Subject {
+            engine: Box::new(Postgres {
+                name: "postgres",
+                databases: Arc::clone(databases),
+                options: |options| options.max_size(3).shared_connections(1),
+                files: None,
+            }),
+            writers: 3,
+            readers: 3,
+        },
         Subject {
             engine: Box::new(Memory),
             writers: 1,
@@ -63,7 +74,7 @@ fn subjects() -> Vec<Subject> {
             engine: Box::new(SqliteFile {
                 name: "sqlite-durable",
                 options: |path| SqliteOptions::new(path).readers(2).durable(),
-                files: None,
+                files: Some(&["writes", "units"]),
             }),
             writers: 1,
             readers: 4,
@@ -99,13 +110,25 @@ fn migrator() -> Migrator {
 }
 
 fn main() -> ExitCode {
+    let databases = match Databases::open() {
+        Ok(databases) => Arc::new(databases),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut trials = Vec::new();
-    for subject in subjects().into_iter().map(Arc::new) {
+    for subject in subjects(&databases).into_iter().map(Arc::new) {
         let engine = subject.engine.name();
-        for call in [reads::calls(), writes::calls(), units::calls()]
+        let calls = [
+            ("reads", reads::calls()),
+            ("writes", writes::calls()),
+            ("units", units::calls()),
+        ];
+        let wanted = calls
             .into_iter()
-            .flatten()
-        {
+            .filter(|(file, _)| subject.engine.wants(file));
+        for call in wanted.flat_map(|(_, calls)| calls) {
             let subject = Arc::clone(&subject);
             trials.push(Trial::test(format!("{engine}::{}", call.name), || {
                 run_within(MAX, async move {

@@ -7,7 +7,7 @@ use crate::calls::{Call, Done, USERS, new_post, new_user};
 use crate::reads::some_user;
 
 /// How many rows the bulk inserts have.
-const BULK: usize = 2_000;
+const BULK: usize = 1_000;
 
 pub(crate) fn calls() -> Vec<Call> {
     vec![
