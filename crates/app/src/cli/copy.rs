@@ -201,7 +201,8 @@ impl Stock {
 }
 
 async fn require_migrated(source: &Store) -> Outcome {
-    let status = source.migration_status().await?;
+    let status = source.migration_status().await;
+    let status = status.map_err(|error| Failure::from(error).about(FROM))?;
     if status.iter().all(is_applied) {
         return Ok(());
     }
