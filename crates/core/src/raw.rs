@@ -92,8 +92,8 @@ impl SqlText {
         matches!(self.0, Cow::Borrowed(_))
     }
 
-    /// The word it begins with, in capitals.
-    fn first_word(&self) -> String {
+    /// The word it begins with behind its comments, in capitals.
+    pub fn first_word(&self) -> String {
         let mut rest = self.0.as_ref();
         loop {
             rest = rest.trim_start();

@@ -15,6 +15,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use larder_core::raw::RawParam;
 use larder_core::write::{ConflictAction, InsertRows, WriteOp};
 use larder_core::{Assign, Kind, Result as CoreResult, Select, Value, Write};
 use larder_sql::{Dialect, Param, largest_key, select_params, write_params};
@@ -104,6 +105,16 @@ pub(crate) fn of_write(write: &Write, rows: Range<usize>) -> Vec<Bound<'_>> {
         Ok(())
     });
     bound
+}
+
+/// The values of a statement in SQL; each travels as its own kind.
+pub(crate) fn of_raw(params: &[RawParam]) -> Vec<Bound<'_>> {
+    let params = params.iter().map(|param| match param {
+        RawParam::Value(value, kind) => Param::Value(value, *kind),
+        RawParam::List(values, kind) => Param::List(values, *kind),
+    });
+    let role = Role::Stored;
+    params.map(|param| Bound { param, role }).collect()
 }
 
 /// The parameter of the statement that moves the sequence of the write's table.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, ConfigConnectImpl, Connect};
+use larder_core::raw::SqlText;
 use larder_core::{Error, Result, Select, Write};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls, RowStream};
+use tokio_postgres::{Client, NoTls, RowStream, Statement};
 
 use crate::bind::Bound;
 use crate::canceller::{Backend, Canceller};
@@ -126,6 +127,18 @@ impl Connection {
         bound: &[Bound<'_>],
     ) -> Result<RowStream, Failure> {
         self.run(self.prepared.write(write, rows), bound).await
+    }
+
+    /// Prepares a statement in SQL, and keeps it if it is part of the program.
+    pub(crate) async fn prepare_sql(
+        &self,
+        text: &SqlText,
+        types: &[Type],
+    ) -> Result<Statement, tokio_postgres::Error> {
+        match self.prepared.sql(text, types) {
+            Found::Prepared(statement) => Ok(statement),
+            Found::Text(text) => self.prepared.prepare(&self.client, text, types).await,
+        }
     }
 
     /// Sends a statement that is not kept.

@@ -30,6 +30,7 @@ impl Database {
         pool.reap_idle();
         let mut capabilities = Capabilities::full("postgres");
         capabilities.keeps_deadlines = true;
+        capabilities.raw_sql = Some("postgresql");
         capabilities.first_day = Date::constant(-4713, 11, 24);
         Ok(Self {
             capabilities,
@@ -46,6 +47,11 @@ impl Database {
 
     pub(crate) fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// What opens connections beside the pool.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     pub(crate) fn pool(&self) -> &Pool {

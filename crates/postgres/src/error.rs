@@ -317,6 +317,27 @@ pub(crate) fn commit_failed(error: tokio_postgres::Error) -> Error {
     }
 }
 
+/// The error of a statement in SQL. What is wrong with the text is told in the server's words.
+#[cold]
+pub(crate) fn sql_failed(error: tokio_postgres::Error, writes: bool) -> Error {
+    let refused = match origin(&error) {
+        Origin::Server(refused) => refused,
+        Origin::Unfit(unfit) => return Error::invalid(unfit.to_string()),
+        Origin::TooLarge => return too_large().with_source(error),
+        Origin::Lost | Origin::Confused if writes => return unknown_outcome().with_source(error),
+        Origin::Lost | Origin::Confused => return connection_lost().with_source(error),
+    };
+    // Class 42: syntax errors, unknown tables, columns and functions, types that do not go
+    // together. Not 42501, a missing privilege.
+    let state = refused.code().code();
+    if state.starts_with("42") && state != "42501" {
+        let message = format!("PostgreSQL cannot run the statement: {}", refused.message());
+        return Error::misuse(message).with_source(said(refused));
+    }
+    let (kind, message) = of_refusal(refusal(state));
+    violation::named(Error::new(kind, message), &refused.into()).with_source(said(refused))
+}
+
 /// The error of a transaction that could not begin. Nothing was applied.
 #[cold]
 pub(crate) fn begin_failed(error: tokio_postgres::Error) -> Error {

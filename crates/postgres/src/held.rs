@@ -8,12 +8,15 @@
 use std::time::Instant;
 
 use futures_util::future::join;
-use larder_core::{Error, Isolation, Result, Rows, Select, TxOptions, Write, Written};
+use larder_core::raw::RawAccess;
+use larder_core::{
+    Error, Isolation, RawStatement, Result, Rows, Select, TxOptions, Write, Written,
+};
 
 use crate::connection::{Connection, Failure};
 use crate::database::Database;
 use crate::pool::Lease;
-use crate::{error, read, write};
+use crate::{error, raw, read, write};
 
 /// A connection with an open transaction. Dropping it rolls back.
 #[derive(Debug)]
@@ -170,6 +173,41 @@ impl Held {
                 Err(error::transaction_lost(cause))
             }
             Some(Err(failure)) => Err(failure.of_write(write)),
+            None => Err(error::unknown_outcome()),
+        }
+    }
+
+    /// Runs a statement in SQL; if it fails, it is undone alone.
+    pub(crate) async fn sql(&mut self, raw: &RawStatement, rows: &mut Rows) -> Result<Written> {
+        let (started, deadline, access) = (Instant::now(), raw.deadline, raw.access);
+        let done = self
+            .guarded(async |connection| {
+                let work = async {
+                    if access == RawAccess::Read {
+                        raw::forbid_writes(connection).await?;
+                    }
+                    raw::statement(connection, raw, rows).await
+                };
+                write::by_deadline(connection, started, deadline, work).await
+            })
+            .await;
+        match done {
+            Some(Ok(written)) => {
+                if access == RawAccess::Read {
+                    self.undo_statement().await?; // which allows to write again
+                }
+                Ok(written)
+            }
+            Some(Err(Failure::Driver(cause))) if error::is_lost(&cause) => {
+                Err(error::transaction_lost(cause))
+            }
+            Some(Err(failure)) => {
+                if matches!(failure, Failure::Own(_)) {
+                    // It may have written before what came turned out not to fit.
+                    self.settle().await?;
+                }
+                Err(failure.of_sql(access))
+            }
             None => Err(error::unknown_outcome()),
         }
     }

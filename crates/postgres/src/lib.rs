@@ -42,6 +42,7 @@ pub mod migrate;
 mod numeric;
 mod options;
 mod pool;
+mod raw;
 mod read;
 mod replicated;
 mod row;

@@ -18,8 +18,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use larder_core::raw::RawAccess;
 use larder_core::{
-    Capabilities, Error, Result, Rows, Select, Storage, Transaction, TxOptions, Write, Written,
+    Capabilities, Error, RawStatement, Result, Rows, Select, Storage, Transaction, TxOptions,
+    Write, Written,
 };
 use tokio::time::{sleep, timeout};
 
@@ -209,6 +211,16 @@ impl Storage for Replicated {
         written
     }
 
+    /// On the primary, also what only reads.
+    async fn sql(&self, statement: RawStatement, rows: Rows) -> Result<(Written, Rows)> {
+        let writes = statement.access == RawAccess::Write;
+        let done = self.servers.primary.sql(statement, rows).await;
+        if writes {
+            self.has_written();
+        }
+        done
+    }
+
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
         Ok(Box::new(OnPrimary {
             inner: self.servers.primary.begin(options).await?,
@@ -252,6 +264,10 @@ impl Storage for OnPrimary {
 
     async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {
         self.inner.write(write, rows).await
+    }
+
+    async fn sql(&self, statement: RawStatement, rows: Rows) -> Result<(Written, Rows)> {
+        self.inner.sql(statement, rows).await
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use larder_core::raw::SqlText;
 use larder_core::{Error, Select, Write};
 use larder_sql::{Dialect, Shape, render_select, render_write};
 use rustc_hash::FxHashMap;
@@ -48,6 +49,26 @@ impl Prepared {
             |shape| shape.of_write(Dialect::Postgres, write, rows),
             || render_write(Dialect::Postgres, write, rows),
         )
+    }
+
+    /// A statement in SQL with parameters of these types.
+    pub(crate) fn sql(&self, text: &SqlText, types: &[Type]) -> Found {
+        // No other shape begins with a Q.
+        let mut shape = vec![b'Q'];
+        for ty in types {
+            shape.extend_from_slice(&ty.oid().to_ne_bytes());
+        }
+        shape.push(0);
+        shape.extend_from_slice(text.as_str().as_bytes());
+        let known = self.lock().get(&*shape).cloned();
+        if let Some(statement) = known {
+            return Found::Prepared(statement);
+        }
+        Found::Text(Text {
+            shape: text.is_static().then(|| shape.into()),
+            sql: text.as_str().to_owned(),
+            parameters: types.len(),
+        })
     }
 
     fn find(

@@ -4,14 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use larder_core::migration::{MigrationRun, MigrationStatus};
 use larder_core::{
-    Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
+    Capabilities, RawStatement, Result, Rows, Select, Storage, Table, Transaction, TxOptions,
+    Write, Written,
 };
 
 use crate::database::Database;
+use crate::migrate::Migrator;
 use crate::options::PostgresOptions;
 use crate::pool::PoolMetrics;
-use crate::{read, transaction, write};
+use crate::{raw, read, transaction, write};
 
 /// A PostgreSQL database.
 ///
@@ -85,6 +88,35 @@ impl Postgres {
         &self.database
     }
 
+    /// Applies the migrations that are missing, up to `target` (all if `None`), and answers which.
+    /// Waits while another program migrates the same database. Takes a connection of its own,
+    /// beside the pool. See [`Migrator::up`] for errors.
+    pub async fn migrate(
+        &self,
+        migrator: &Migrator,
+        target: Option<i32>,
+    ) -> Result<Vec<MigrationRun>> {
+        let connection = self.database.connector().connect().await?;
+        migrator.up(&connection, target).await
+    }
+
+    /// Undoes every migration above `version`, newest first; 0 undoes all. Data goes with it. See
+    /// [`Migrator::down_to`] for errors.
+    pub async fn migrate_down(
+        &self,
+        migrator: &Migrator,
+        version: i32,
+    ) -> Result<Vec<MigrationRun>> {
+        let connection = self.database.connector().connect().await?;
+        migrator.down_to(&connection, version).await
+    }
+
+    /// How every migration stands. Writes nothing.
+    pub async fn migration_status(&self, migrator: &Migrator) -> Result<Vec<MigrationStatus>> {
+        let connection = self.database.connector().connect().await?;
+        migrator.status(&connection).await
+    }
+
     /// How the pool stands: connections in use and idle, tasks that wait.
     pub fn pool_metrics(&self) -> PoolMetrics {
         self.database.pool().metrics()
@@ -109,6 +141,10 @@ impl Storage for Postgres {
 
     async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {
         write::run(&self.database, write, rows).await
+    }
+
+    async fn sql(&self, statement: RawStatement, rows: Rows) -> Result<(Written, Rows)> {
+        raw::run(&self.database, statement, rows).await
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {

@@ -14,9 +14,10 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use larder_core::raw::RawAccess;
 use larder_core::{
-    Capabilities, Error, ErrorKind, Result, Rows, Select, Storage, Transaction, TxOptions, Write,
-    Written,
+    Capabilities, Error, ErrorKind, RawStatement, Result, Rows, Select, Storage, Transaction,
+    TxOptions, Write, Written,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::AbortHandle;
@@ -261,6 +262,15 @@ impl Storage for PostgresTransaction {
             return Err(read_only());
         }
         let written = state.held()?.write(&write, &mut rows).await?;
+        Ok((written, rows))
+    }
+
+    async fn sql(&self, raw: RawStatement, mut rows: Rows) -> Result<(Written, Rows)> {
+        let mut state = self.shared.enter(self.serial, raw.deadline).await?;
+        if raw.access == RawAccess::Write && state.is_read_only() {
+            return Err(read_only());
+        }
+        let written = state.held()?.sql(&raw, &mut rows).await?;
         Ok((written, rows))
     }
 
