@@ -417,8 +417,19 @@ pub struct NewAwkward {
     pub group: Option<String>,
 }
 
+/// Holds any document.
+#[derive(Entity, Clone, Debug, PartialEq)]
+#[entity(table = "pages")]
+pub struct Page {
+    /// The key.
+    #[key]
+    pub id: i64,
+    /// What is said of it.
+    pub meta: Option<Json<serde_json::Value>>,
+}
+
 /// The tables of these models, parents before their children.
-pub fn tables() -> [&'static Table; 12] {
+pub fn tables() -> [&'static Table; 13] {
     [
         AllTypes::TABLE,
         Defaulted::TABLE,
@@ -432,5 +443,6 @@ pub fn tables() -> [&'static Table; 12] {
         Tile::TABLE,
         Measure::TABLE,
         Awkward::TABLE,
+        Page::TABLE,
     ]
 }

@@ -5,6 +5,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::select::{Expr, Output, Select};
+use crate::storage::Capabilities;
 use crate::write::InsertRows;
 
 /// Refuses what engines would answer differently, or with rows picked at random.
@@ -60,6 +61,27 @@ pub(crate) fn select(select: &Select) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Refuses what the engine cannot do.
+pub(crate) fn engine(capabilities: &Capabilities, select: &Select) -> Result<()> {
+    let refused = !capabilities.json_paths
+        && (looks_into_json(&select.filter) || looks_into_json(&select.having));
+    if refused {
+        let what = "conditions on what stands inside a JSON column (`path`)";
+        return Err(Error::unsupported(capabilities.engine, what).with_table(select.table.name));
+    }
+    Ok(())
+}
+
+fn looks_into_json(filter: &Filter) -> bool {
+    match filter {
+        Filter::Json { .. } => true,
+        Filter::And(all) | Filter::Or(all) => all.iter().any(looks_into_json),
+        Filter::Not(inner) => looks_into_json(inner),
+        Filter::Related(related) => looks_into_json(&related.filter),
+        _ => false,
+    }
 }
 
 /// Refuses conditions of upserts that engines would answer differently.
@@ -145,6 +167,7 @@ fn compares_only(filter: &Filter, allowed: &impl Fn(Expr) -> bool) -> bool {
         Filter::In { column: at, .. }
         | Filter::CompareNew { column: at, .. }
         | Filter::IsNull { column: at }
+        | Filter::Json { column: at, .. }
         | Filter::Text { column: at, .. } => column(*at),
         Filter::And(all) | Filter::Or(all) => all.iter().all(|one| compares_only(one, allowed)),
         Filter::Not(inner) => compares_only(inner, allowed),

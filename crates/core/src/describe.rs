@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::column::Assign;
 use crate::filter::{Comparison, Filter, TextMatch};
+use crate::json_path::{JsonStep, JsonTest};
 use crate::raw::{RawParam, RawStatement};
 use crate::schema::Table;
 use crate::select::{Expr, LinkPath, Nulls, OrderBy, Output, RowLock, Select};
@@ -350,6 +351,10 @@ impl Text {
                 }
                 self.text(pattern);
             }
+            Filter::Json { column, path, test } => {
+                self.push(name(*column));
+                self.json(path, test);
+            }
             Filter::And(all) => self.joined(table, all, " and "),
             Filter::Or(any) => self.joined(table, any, " or "),
             Filter::Not(inner) => {
@@ -368,6 +373,27 @@ impl Text {
                 self.filter(related.table, &related.filter);
                 self.push(")");
             }
+        }
+    }
+
+    fn json(&mut self, path: &[JsonStep], test: &JsonTest) {
+        for step in path {
+            self.push(".");
+            match step {
+                JsonStep::Key(key) => self.text(key),
+                JsonStep::Index(_) if self.values == Values::Hidden => self.push("[?]"),
+                JsonStep::Index(at) => {
+                    let _ = write!(self.out, "[{at}]");
+                }
+            }
+        }
+        match test {
+            JsonTest::Compare(op, value) => {
+                self.push(comparison(*op));
+                self.value(value);
+            }
+            JsonTest::Exists => self.push(" exists"),
+            JsonTest::IsNull => self.push(" is null inside"),
         }
     }
 

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::ops;
 
 use crate::error::{Error, Result};
+use crate::json_path::{JsonStep, JsonTest};
 use crate::schema::Table;
 use crate::select::Expr;
 use crate::value::Value;
@@ -66,6 +67,15 @@ pub enum Filter {
         fold: bool,
         /// What must be found; may be empty, which every text holds.
         pattern: String,
+    },
+    /// What stands at a path of the documents of a JSON column.
+    Json {
+        /// The column.
+        column: usize,
+        /// The way to the place; may be empty, which is the whole document.
+        path: Vec<JsonStep>,
+        /// What is asked of it.
+        test: JsonTest,
     },
     /// All of them; true when empty.
     And(Vec<Filter>),

@@ -231,6 +231,7 @@ impl<'a, E: Entity> Query<'a, E> {
         }
         check::select(&self.select)?;
         check::lock(self.db, &self.select)?;
+        check::engine(self.db.capabilities(), &self.select)?;
         Ok((self.db, self.select, self.timeout))
     }
 

@@ -4,6 +4,7 @@ use larder_core::filter::Related;
 use larder_core::{Expr, Filter, Kind, Table, TextMatch};
 
 use crate::dialect::{DECIMAL_COLLATION, Dialect, operator};
+use crate::json;
 use crate::select::expression;
 use crate::text::{Scope, Sql};
 
@@ -72,6 +73,7 @@ fn condition(sql: &mut Sql, filter: &Filter, scope: Scope) {
         } => {
             text(sql, *column, TextForm::of(*op, pattern), *fold, scope);
         }
+        Filter::Json { column, path, test } => json::condition(sql, *column, path, test, scope),
         Filter::And(all) => several(sql, all, " AND ", "TRUE", scope),
         Filter::Or(any) => several(sql, any, " OR ", "FALSE", scope),
         Filter::Not(inner) => {

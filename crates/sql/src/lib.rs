@@ -18,6 +18,9 @@
 //! SQLite: `rarray` for lists (`IN rarray(?1)` takes one parameter, a list); the collation
 //! `LARDER_DECIMAL`; the aggregates `larder_decimal_sum` and `larder_decimal_avg`; the functions
 //! `larder_decimal_add(a, b)` and `larder_f32_add(a, b)`, NULL for NULL and an error on overflow;
+//! `larder_json_look(document, step, ..)`, which is 1 for a `null`, 0 for anything else and NULL for
+//! nothing; `larder_json_compare(document, value, step, ..)` and `larder_json_compare_bool(..)`, the
+//! sign of the order or NULL;
 //! double-quoted strings switched off, so that a missing column is an error; the query-planner
 //! stability guarantee, so that `LIMIT ?` does not prepare the statement anew.
 //!
@@ -29,6 +32,7 @@ mod ddl;
 mod dialect;
 mod filter;
 mod insert;
+mod json;
 mod params;
 mod select;
 mod sequence;

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use larder_core::write::{ConflictAction, WriteOp};
-use larder_core::{Assign, Filter, Kind, Select, Table, Value, Write};
+use larder_core::{Assign, Filter, JsonStep, JsonTest, Kind, Select, Table, Value, Write};
 
 use crate::dialect::Dialect;
 use crate::filter::{TextForm, successor};
 use crate::insert::takes_arrays;
+use crate::json;
 
 /// One parameter, borrowed from the query.
 #[derive(Clone, Debug)]
@@ -186,6 +187,21 @@ fn conditions<'a, E>(
             }
             _ => each(Param::Text(Cow::Borrowed(pattern))),
         },
+        Filter::Json { test, .. } if !json::is_possible(test) => Ok(()),
+        Filter::Json { path, test, .. } => {
+            path.iter().try_for_each(|step| {
+                each(match step {
+                    JsonStep::Key(key) => Param::Text(Cow::Borrowed(key)),
+                    JsonStep::Index(at) => Param::Number(i64::from(*at)),
+                })
+            })?;
+            match test {
+                JsonTest::Compare(_, value) => {
+                    json::kind(value).map_or(Ok(()), |kind| each(Param::Value(value, kind)))
+                }
+                JsonTest::Exists | JsonTest::IsNull => Ok(()),
+            }
+        }
         Filter::And(several) | Filter::Or(several) => several
             .iter()
             .try_for_each(|one| conditions(one, table, each)),

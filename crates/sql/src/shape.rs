@@ -2,7 +2,9 @@
 
 use larder_core::select::{Aggregate, LinkPath, Nulls, OrderBy};
 use larder_core::write::{ConflictAction, InsertRows, WriteOp};
-use larder_core::{Assign, Comparison, Expr, Filter, Output, RowLock, Select, Table, Write};
+use larder_core::{
+    Assign, Comparison, Expr, Filter, JsonStep, JsonTest, Output, RowLock, Select, Table, Write,
+};
 
 use crate::dialect::Dialect;
 use crate::filter::TextForm;
@@ -240,6 +242,11 @@ impl Shape {
             } => {
                 self.text(*column, TextForm::of(*op, pattern), *fold);
             }
+            Filter::Json { test, .. } if !crate::json::is_possible(test) => self.byte(b'?'),
+            Filter::Json { column, path, test } => {
+                self.of_column(b'j', *column);
+                self.json(path, test);
+            }
             // The empty ones are constants: nothing and everything.
             Filter::And(all) if all.is_empty() => self.byte(b'*'),
             Filter::And(all) => self.joined(b'&', all),
@@ -253,6 +260,22 @@ impl Shape {
                 self.table(related.table);
                 self.number(related.to);
                 self.conjuncts(&related.filter);
+            }
+        }
+    }
+
+    fn json(&mut self, path: &[JsonStep], test: &JsonTest) {
+        self.number(path.len());
+        for step in path {
+            self.byte(u8::from(matches!(step, JsonStep::Index(_))));
+        }
+        match test {
+            JsonTest::Exists => self.byte(b'e'),
+            JsonTest::IsNull => self.byte(b'0'),
+            JsonTest::Compare(op, value) => {
+                self.byte(b'v');
+                self.byte(comparison(*op));
+                self.byte(crate::json::kind(value).map_or(0, |kind| kind as u8 + 1));
             }
         }
     }

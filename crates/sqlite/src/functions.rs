@@ -7,6 +7,8 @@ use rust_decimal::Decimal;
 
 use crate::decimal::add_exactly;
 
+mod json;
+
 /// Adds `larder_decimal_add(a, b)` and `larder_f32_add(a, b)` to a connection: NULL for NULL, and
 /// the error of a value of the wrong type where the sum cannot be kept.
 pub(crate) fn register(connection: &Connection) -> Result<()> {
@@ -14,7 +16,8 @@ pub(crate) fn register(connection: &Connection) -> Result<()> {
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("larder_decimal_add", 2, flags, decimal_add)?;
-    connection.create_scalar_function("larder_f32_add", 2, flags, f32_add)
+    connection.create_scalar_function("larder_f32_add", 2, flags, f32_add)?;
+    json::register(connection, flags)
 }
 
 fn decimal_add(context: &Context<'_>) -> Result<Option<String>> {

@@ -30,6 +30,7 @@ files![
     filters,
     hostile,
     inserting,
+    json_paths,
     loading,
     locking,
     observing,

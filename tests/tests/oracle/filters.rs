@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use larder_core::filter::Related;
-use larder_core::{Comparison, Expr, Filter, Kind, Table, TextMatch, Value};
+use larder_core::{Comparison, Expr, Filter, JsonStep, JsonTest, Kind, Table, TextMatch, Value};
 
 use crate::tables::Schema;
 use crate::values;
@@ -44,6 +44,9 @@ pub(crate) fn filter(rng: &mut Rng, schema: &Schema, table: &'static Table, dept
 pub(crate) fn leaf(rng: &mut Rng, table: &'static Table) -> Filter {
     let column = rng.usize(..table.columns.len());
     let kind = table.columns[column].kind;
+    if kind == Kind::Json && rng.bool() {
+        return json(rng, column);
+    }
     if kind == Kind::Json || rng.u8(..10) == 0 {
         return Filter::IsNull { column };
     }
@@ -137,4 +140,30 @@ pub(crate) fn pairs(one: &'static Table, other: &'static Table) -> Vec<(usize, u
         }
     }
     pairs
+}
+
+/// A condition on what stands inside a document.
+fn json(rng: &mut Rng, column: usize) -> Filter {
+    let step = |rng: &mut Rng| match rng.u8(..3) {
+        0 => JsonStep::Index(rng.u32(..5)),
+        _ => JsonStep::Key(["a", "b", "0", "l", "$.a", "-1"][rng.usize(..6)].to_owned()),
+    };
+    let test = match rng.u8(..6) {
+        0 => JsonTest::Exists,
+        1 => JsonTest::IsNull,
+        _ => JsonTest::Compare(
+            COMPARISONS[rng.usize(..COMPARISONS.len())],
+            match rng.u8(..4) {
+                0 => Value::Text(["a", "B", ""][rng.usize(..3)].into()),
+                1 => Value::Int(rng.i64(-1..3)),
+                2 => Value::Float([0.0, 0.5, 1.5, 2.0][rng.usize(..4)]),
+                _ => Value::Bool(rng.bool()),
+            },
+        ),
+    };
+    Filter::Json {
+        column,
+        path: (0..rng.usize(..4)).map(|_| step(rng)).collect(),
+        test,
+    }
 }

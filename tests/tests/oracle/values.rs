@@ -129,7 +129,17 @@ fn pool(kind: Kind) -> Vec<Value> {
         .into_iter()
         .chain([Value::Decimal(Decimal::MAX)])
         .collect(),
-        Kind::Json => ["{}", "[1, 2]", "null", "\"a\""]
+        Kind::Json => [
+            "{}",
+            "[1, 2]",
+            "null",
+            "\"a\"",
+            "1.5",
+            "true",
+            "{\"a\": {\"b\": 1, \"0\": \"B\", \"l\": [0, 0.5, null, false]}}",
+            "{\"a\": [2.0, {\"b\": null}], \"$.a\": \"a\", \"-1\": true, \"b\": 18446744073709551615}",
+            "[[1.5, \"\"], {\"a\": \"a\"}, -1, 2]",
+        ]
             .map(|text| Value::Json(text.to_owned()))
             .to_vec(),
     }

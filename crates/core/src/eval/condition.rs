@@ -3,9 +3,10 @@
 use super::{Source, check_column, check_row_expr};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, TextMatch};
+use crate::json_path::{self, JsonStep, JsonTest};
 use crate::schema::Table;
 use crate::select::Expr;
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 /// A filter that fits its table. Lists are sorted, so that long ones cost little per row.
 #[derive(Clone, Debug)]
@@ -125,6 +126,11 @@ fn decide(filter: &Filter, row: &dyn Values, source: &dyn Source) -> Option<bool
             Value::Text(text) => Some(text_matches(text, *op, *fold, pattern)),
             _ => None,
         },
+        Filter::Json {
+            column: at,
+            path,
+            test,
+        } => json_holds(column(*at), path, test),
         Filter::And(all) => unless(false, all, row, source),
         Filter::Or(any) => unless(true, any, row, source),
         Filter::Not(inner) => decide(inner, row, source).map(|answer| !answer),
@@ -173,6 +179,21 @@ fn text_matches(text: &str, op: TextMatch, fold: bool, pattern: &str) -> bool {
     }
 }
 
+fn json_holds(value: &Value, path: &[JsonStep], test: &JsonTest) -> Option<bool> {
+    let document = match value {
+        Value::Json(document) => Some(document.as_str()),
+        _ => None,
+    };
+    let look = || document.and_then(|document| json_path::look(document, path));
+    match test {
+        JsonTest::Compare(op, with) => {
+            json_path::compare(document?, path, with).map(|order| op.holds(order))
+        }
+        JsonTest::Exists => Some(look().is_some()),
+        JsonTest::IsNull => Some(look() == Some(true)),
+    }
+}
+
 /// Checks every expression and sorts every list.
 fn prepare(
     filter: &mut Filter,
@@ -199,6 +220,10 @@ fn prepare(
             allow(Expr::Column(*column))?;
             check_text(table, *column)
         }
+        Filter::Json { column, .. } => {
+            allow(Expr::Column(*column))?;
+            check_json(table, *column)
+        }
         Filter::And(filters) | Filter::Or(filters) => filters
             .iter_mut()
             .try_for_each(|filter| prepare(filter, table, allow)),
@@ -222,6 +247,13 @@ fn check_text(table: &'static Table, at: usize) -> Result<()> {
         Error::misuse("only a text column can be matched with a text")
             .or_column(table.name, table.columns[at].name),
     )
+}
+
+fn check_json(table: &'static Table, at: usize) -> Result<()> {
+    if table.columns[at].kind == Kind::Json {
+        return Ok(());
+    }
+    Err(Error::misuse("only a JSON column has paths").or_column(table.name, table.columns[at].name))
 }
 
 /// The aggregates a filter compares, each once.

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::value::{Kind, Value, ValueRef};
 
 /// A column that holds `T` as JSON. Stored and returned, not compared: comparing, ordering or
-/// grouping by it does not compile.
+/// grouping by it does not compile. What stands inside can be compared:
+/// [`Column::path`](crate::Column::path).
 ///
 /// A float comes back to the last bit. Refused with `Invalid` is what JSON would lose: an
 /// infinite float or NaN, at any depth, and a document nested deeper than 127 levels. So is a

@@ -260,6 +260,14 @@ pub(super) fn database() -> Connection {
         Ok(a.zip(b).map(|(a, b)| f64::from(a as f32 + b as f32)))
     })
     .unwrap();
+    for name in [
+        "larder_json_look",
+        "larder_json_compare",
+        "larder_json_compare_bool",
+    ] {
+        db.create_scalar_function(name, -1, flags, |_| Ok(None::<i64>))
+            .unwrap();
+    }
     for statement in create_tables(Dialect::Sqlite, &TABLES) {
         db.execute_batch(&statement).expect(&statement);
     }

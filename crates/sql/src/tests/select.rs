@@ -3,7 +3,8 @@
 use larder_core::filter::Related;
 use larder_core::select::{Link, LinkPath, OrderBy};
 use larder_core::{
-    Aggregate, Comparison, Expr, Filter, Kind, Nulls, Output, RowLock, Select, TextMatch, Value,
+    Aggregate, Comparison, Expr, Filter, JsonStep, JsonTest, Kind, Nulls, Output, RowLock, Select,
+    TextMatch, Value,
 };
 
 use super::{KINDS, POST_TAGS, POSTS, TAGS, USERS, database, filtered, fitting, select};
@@ -164,6 +165,56 @@ fn texts() {
         "substr(lower(\"email\"), -length(?1)) = ?1",
         "right(lower(\"email\" COLLATE \"C\"), length($1::text)) = $1",
     );
+}
+
+#[test]
+fn paths_into_json() {
+    let path = || vec![JsonStep::Key("a".to_owned()), JsonStep::Index(2)];
+    let check = |test, sqlite: &str, postgres: &str| {
+        let filter = Filter::Json {
+            column: 13,
+            path: path(),
+            test,
+        };
+        let mut select = filtered(&KINDS, filter);
+        select.output = Output::Exprs(vec![Expr::Column(0)]);
+        let start = "SELECT \"id\" FROM \"kinds\" WHERE ";
+        let place = "jsonb_path_query_first((\"doc\" -> $1::text), 'strict $[$i]', \
+                     jsonb_build_object('i', $2::int), TRUE)";
+        let postgres = postgres.replace('@', place);
+        both(
+            &select,
+            &(start.to_owned() + sqlite),
+            &(start.to_owned() + &postgres),
+        );
+    };
+    let steps = "\"doc\", ?1, ?2";
+    check(
+        JsonTest::Exists,
+        &format!("larder_json_look({steps}) IS NOT NULL"),
+        "@ IS NOT NULL",
+    );
+    check(
+        JsonTest::IsNull,
+        &format!("larder_json_look({steps}) IS 1"),
+        "jsonb_typeof(@) IS NOT DISTINCT FROM 'null'",
+    );
+    for (value, function, postgres) in [
+        (
+            Value::Text("t".into()),
+            "",
+            "'string' THEN (@ #>> '{}') COLLATE \"C\"",
+        ),
+        (Value::Int(1), "", "'number' THEN (@)::numeric"),
+        (Value::Float(0.5), "", "'number' THEN (@)::float8"),
+        (Value::Bool(true), "_bool", "'boolean' THEN (@)::boolean"),
+    ] {
+        check(
+            JsonTest::Compare(Comparison::Le, value),
+            &format!("larder_json_compare{function}(\"doc\", ?3, ?1, ?2) <= 0"),
+            &format!("CASE WHEN jsonb_typeof(@) = {postgres} <= $3 END"),
+        );
+    }
 }
 
 #[test]

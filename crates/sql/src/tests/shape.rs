@@ -8,8 +8,8 @@ use larder_core::write::{
     ConflictAction, DeleteWhere, InsertRows, OnConflict, UpdateRows, UpdateWhere, WriteOp,
 };
 use larder_core::{
-    Aggregate, Assign, Comparison, Expr, Filter, Kind, Nulls, Output, RowLock, Select, Table,
-    TextMatch, Value, Write,
+    Aggregate, Assign, Comparison, Expr, Filter, JsonStep, JsonTest, Kind, Nulls, Output, RowLock,
+    Select, Table, TextMatch, Value, Write,
 };
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ impl Choices<'_> {
 
     fn filter(&mut self, table: &'static Table, depth: usize) -> Filter {
         let column = self.of(table.columns.len());
-        let kinds = if depth == 0 { 6 } else { 10 };
+        let kinds = if depth == 0 { 7 } else { 11 };
         match self.of(kinds) {
             0 => Filter::All,
             1 => Filter::Compare {
@@ -98,9 +98,10 @@ impl Choices<'_> {
                 fold: self.flag(),
                 pattern: self.pick(&["", "a", "b%", "\u{10FFFF}"]).to_owned(),
             },
-            6 => Filter::And(self.several(2, |choices| choices.filter(table, depth - 1))),
-            7 => Filter::Or(self.several(2, |choices| choices.filter(table, depth - 1))),
-            8 => Filter::Not(Box::new(self.filter(table, depth - 1))),
+            6 => self.json(column),
+            7 => Filter::And(self.several(2, |choices| choices.filter(table, depth - 1))),
+            8 => Filter::Or(self.several(2, |choices| choices.filter(table, depth - 1))),
+            9 => Filter::Not(Box::new(self.filter(table, depth - 1))),
             _ => {
                 let inner = self.table();
                 let filter = self.filter(inner, depth - 1);
@@ -112,6 +113,29 @@ impl Choices<'_> {
                 }))
             }
         }
+    }
+
+    fn json(&mut self, column: usize) -> Filter {
+        let step = |choices: &mut Self| match choices.of(2) {
+            0 => JsonStep::Key("k".to_owned()),
+            _ => JsonStep::Index(1),
+        };
+        let path = self.several(2, step);
+        let test = match self.of(4) {
+            0 => JsonTest::Exists,
+            1 => JsonTest::IsNull,
+            _ => JsonTest::Compare(
+                self.comparison(),
+                match self.of(5) {
+                    0 => Value::Text("t".into()),
+                    1 => Value::Int(1),
+                    2 => Value::Float(0.5),
+                    3 => Value::Bool(true),
+                    _ => Value::Null,
+                },
+            ),
+        };
+        Filter::Json { column, path, test }
     }
 
     /// The condition of an upsert.
