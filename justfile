@@ -33,11 +33,28 @@ test:
 # SQLite beside the bare driver: criterion, then the ratios; an argument picks benches by name
 bench-sqlite *filter:
     cargo bench -p larder-benches --bench sqlite --locked -- {{ filter }}
-    cargo bench -p larder-benches --bench ratios --locked -- {{ filter }}
+    cargo bench -p larder-benches --bench ratios --locked -- --sqlite {{ filter }}
+
+# PostgreSQL beside the bare driver, on a server of its own or LARDER_BENCH_POSTGRES_URL's
+bench-pg *filter:
+    cargo bench -p larder-benches --bench postgres --locked -- {{ filter }}
+    cargo bench -p larder-benches --bench ratios --locked -- --postgres {{ filter }}
 
 # The ratios to the bare driver alone, its rounds and Larder's alternating; `--check` fails on a miss
 bench-ratios *arguments:
     cargo bench -p larder-benches --bench ratios --locked -- {{ arguments }}
+
+# Larder beside Diesel, SQLx, SeaORM and Toasty, both engines; benches/peers/README.md says how
+bench-peers *arguments:
+    #!/bin/sh
+    set -eu
+    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/peers}"
+    # Larder's own part follows the workspace, whose dependencies may have changed.
+    cargo build --release --manifest-path benches/peers/Cargo.toml
+    for peer in diesel sea-orm sqlx toasty; do
+        cargo build --release --locked --manifest-path "benches/peers/$peer/Cargo.toml"
+    done
+    "$CARGO_TARGET_DIR/release/peers-runner" {{ arguments }}
 
 # The API documentation, warnings denied
 doc:

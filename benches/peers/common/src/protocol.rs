@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The peer has opened its connections.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ready {
     /// Name and version of the library.
     pub peer: String,

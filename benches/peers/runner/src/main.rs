@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments = Arguments::parse()?;
     let programs = programs()?;
+    peers::check_programs(&programs)?;
     let mut report = Report::new(arguments.rounds);
     for &engine in &arguments.engines {
         let databases = Databases::open(engine, &programs)?;

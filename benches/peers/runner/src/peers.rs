@@ -1,11 +1,15 @@
 //! The peers, and how one is run: a process that is told when to start a round.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Lines, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use peers_common::protocol::{Ready, Round};
 use peers_common::{Result, Scenario};
+
+/// How many lines of what a failed peer said are kept.
+const LINES_MAX: usize = 3;
 
 /// One library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,25 @@ const fn peer(name: &'static str, title: &'static str, is_async: bool) -> PeerIn
     }
 }
 
+/// Fails if a peer was not built.
+pub fn check_programs(programs: &Path) -> Result<()> {
+    for peer in PEERS {
+        let program = program(programs, peer);
+        if !program.is_file() {
+            return Err(format!(
+                "{} is missing: `just bench-peers` builds it",
+                program.display()
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn program(programs: &Path, peer: &PeerInfo) -> PathBuf {
+    programs.join(format!("peer-{}", peer.name))
+}
+
 /// A peer that runs and waits for rounds. Ends when dropped.
 pub struct Running {
     /// What it said of itself.
@@ -43,34 +66,31 @@ pub struct Running {
     process: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
+    errors: File,
 }
 
 impl Running {
     /// Starts a peer and waits until its connections are open.
     pub fn start(peer: &PeerInfo, programs: &Path, url: &str, scenario: &Scenario) -> Result<Self> {
-        let program = programs.join(format!("peer-{}", peer.name));
-        let mut process = Command::new(&program)
+        let errors = tempfile::tempfile()?;
+        let mut process = Command::new(program(programs, peer))
             .args(["--url", url, "--scenario", scenario.key])
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
+            .stderr(errors.try_clone()?)
+            .spawn()?;
         let input = process.stdin.take();
         let output = process.stdout.take().ok_or("the output is a pipe")?;
-        let mut output = BufReader::new(output).lines();
-        let ready = match output.next() {
-            Some(line) => serde_json::from_str(&line?)?,
-            None => {
-                process.wait()?;
-                return Err("ended before it was ready".into());
-            }
-        };
-        Ok(Self {
-            ready,
+        let mut running = Self {
+            ready: Ready::default(),
             process,
             input,
-            output,
-        })
+            output: BufReader::new(output).lines(),
+            errors,
+        };
+        running.ready = serde_json::from_str(&running.line()?)?;
+        Ok(running)
     }
 
     /// Has it run one round.
@@ -80,8 +100,20 @@ impl Running {
             .as_mut()
             .ok_or("the input is open until the end")?;
         writeln!(input, "{number}")?;
-        let line = self.output.next().ok_or("ended in a round")??;
-        Ok(serde_json::from_str(&line)?)
+        Ok(serde_json::from_str(&self.line()?)?)
+    }
+
+    /// Its next line; if it has ended instead, its last words are the error.
+    fn line(&mut self) -> Result<String> {
+        if let Some(line) = self.output.next() {
+            return Ok(line?);
+        }
+        self.process.wait()?;
+        let mut said = String::new();
+        self.errors.rewind()?;
+        self.errors.read_to_string(&mut said)?;
+        let lines: Vec<&str> = said.lines().take(LINES_MAX).map(str::trim).collect();
+        Err(lines.join(" ").into())
     }
 }
 

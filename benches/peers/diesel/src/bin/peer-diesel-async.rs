@@ -29,8 +29,8 @@ macro_rules! queries {
             use diesel::prelude::{
                 BelongingToDsl, ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper,
             };
-            use diesel_async::pooled_connection::deadpool::Pool;
             use diesel_async::RunQueryDsl;
+            use diesel_async::pooled_connection::deadpool::Pool;
             use peer_diesel::PostStatus;
             use peer_diesel::$engine::*;
             use peers_common::{Result, Seen};
@@ -171,15 +171,13 @@ impl Peer for DieselAsync {
                     }
                     .boxed()
                 });
-                let manager =
-                    AsyncDieselConnectionManager::new_with_config(target.path(), config);
+                let manager = AsyncDieselConnectionManager::new_with_config(target.path(), config);
                 Self::Sqlite(Pool::builder(manager).max_size(size).build()?)
             }
             Engine::Postgres => {
                 let mut config = ManagerConfig::default();
                 config.recycling_method = RecyclingMethod::Fast;
-                let manager =
-                    AsyncDieselConnectionManager::new_with_config(&target.url, config);
+                let manager = AsyncDieselConnectionManager::new_with_config(&target.url, config);
                 Self::Postgres(Pool::builder(manager).max_size(size).build()?)
             }
         })

@@ -39,7 +39,7 @@ impl<C: R2D2Connection + Send + 'static> Connections<C> {
     fn open(target: &Target, url: &str, pragmas: String) -> Result<Self> {
         if !target.tasks {
             let mut connection = C::establish(url)?;
-            connection.batch_execute(&pragmas)?;
+            Pragmas(pragmas).on_acquire(&mut connection)?;
             return Ok(Self::Held(Arc::new(Mutex::new(connection))));
         }
         let pool = Pool::builder()
@@ -72,6 +72,9 @@ struct Pragmas(String);
 
 impl<C: R2D2Connection> CustomizeConnection<C, diesel::r2d2::Error> for Pragmas {
     fn on_acquire(&self, connection: &mut C) -> std::result::Result<(), diesel::r2d2::Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
         connection
             .batch_execute(&self.0)
             .map_err(diesel::r2d2::Error::QueryError)
@@ -82,8 +85,8 @@ macro_rules! queries {
     ($engine:ident, $connection:ty) => {
         mod $engine {
             use diesel::prelude::*;
-            use peer_diesel::$engine::*;
             use peer_diesel::PostStatus;
+            use peer_diesel::$engine::*;
             use peers_common::{Result, Seen};
 
             pub fn first_users(connection: &mut $connection, count: i64) -> Result<Seen> {
@@ -205,7 +208,10 @@ impl Peer for Diesel {
                 let sql = "SELECT current_setting('server_version') AS version";
                 let query = diesel::sql_query(sql);
                 let read = |connection: &mut _| Ok(query.get_result::<Version>(connection)?);
-                Ok(format!("PostgreSQL {}", connections.run(read).await?.version))
+                Ok(format!(
+                    "PostgreSQL {}",
+                    connections.run(read).await?.version
+                ))
             }
         }
     }
