@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "postgres")]
-use larder_core::ErrorKind;
 use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
 use larder_core::{Db, DbOptions, Error, Memory, Result, Value};
 #[cfg(feature = "postgres")]
@@ -222,33 +220,10 @@ impl Place {
     }
 }
 
-/// How long a connection to migrate on may take, unless the URL says.
-#[cfg(feature = "postgres")]
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
-
 /// A URL that may hold a password, which is not shown.
 #[cfg(feature = "postgres")]
 #[derive(Clone, PartialEq, Eq)]
 struct ServerUrl(String);
-
-#[cfg(feature = "postgres")]
-impl ServerUrl {
-    /// A connection of its own to migrate on: what was begun on it goes when it is dropped.
-    async fn client(&self) -> Result<tokio_postgres::Client> {
-        let failed = |source: tokio_postgres::Error| {
-            let message = "the PostgreSQL server gives no connection to migrate on";
-            Error::new(ErrorKind::Unavailable, message).with_source(source)
-        };
-        let mut config: tokio_postgres::Config = self.0.parse().map_err(failed)?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        let connected = config.connect(tokio_postgres::NoTls).await;
-        let (client, connection) = connected.map_err(failed)?;
-        tokio::spawn(connection); // ends with the client, which learns of its errors
-        Ok(client)
-    }
-}
 
 #[cfg(feature = "postgres")]
 impl std::fmt::Debug for ServerUrl {
@@ -272,7 +247,7 @@ enum Engine {
     #[cfg(feature = "sqlite")]
     Sqlite(Sqlite),
     #[cfg(feature = "postgres")]
-    Postgres(ServerUrl),
+    Postgres(Postgres),
 }
 
 impl Engine {
@@ -288,7 +263,8 @@ impl Engine {
             #[cfg(feature = "postgres")]
             Place::Postgres(url) => {
                 let postgres = Postgres::connect(&url.0).await?;
-                Ok((Db::with_options(postgres, options), Self::Postgres(url)))
+                let db = Db::with_options(postgres.clone(), options);
+                Ok((db, Self::Postgres(postgres)))
             }
         }
     }
@@ -316,7 +292,7 @@ impl Engine {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(sqlite) => sqlite.migrate(&sqlite_migrator(), target).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(url) => postgres_migrator().up(&url.client().await?, target).await,
+            Self::Postgres(postgres) => postgres.migrate(&postgres_migrator(), target).await,
         }
     }
 
@@ -336,11 +312,7 @@ impl Engine {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(sqlite) => sqlite.migrate_down(&sqlite_migrator(), version).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(url) => {
-                postgres_migrator()
-                    .down_to(&url.client().await?, version)
-                    .await
-            }
+            Self::Postgres(postgres) => postgres.migrate_down(&postgres_migrator(), version).await,
         }
     }
 
@@ -354,7 +326,7 @@ impl Engine {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(sqlite) => sqlite.migration_status(&sqlite_migrator()).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(url) => postgres_migrator().status(&url.client().await?).await,
+            Self::Postgres(postgres) => postgres.migration_status(&postgres_migrator()).await,
         }
     }
 }

@@ -49,9 +49,10 @@ impl Connector {
             let connector = ConfigConnectImpl { tls: NoTls };
             let (client, driver) = connector.connect(&config).await?;
             let client = ClientWrapper::new(client, driver);
-            let backend = match self.options.prepared_statements {
-                true => Some(Backend::of(&client).await?),
-                false => None,
+            let backend = if self.options.prepared_statements {
+                Some(Backend::of(&client).await?)
+            } else {
+                None
             };
             Ok((client, backend))
         };

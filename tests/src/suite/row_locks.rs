@@ -17,7 +17,7 @@ async fn a_locked_row_is_read_and_can_be_changed(db: TestDb) -> Result<()> {
     let tx = begin(&db).await?;
     let query = || tx.query::<Tag>().for_update();
     assert_eq!(query().one().await?, old);
-    assert_eq!(query().skip_locked().all().await?, [old.clone()]);
+    assert_eq!(query().skip_locked().one().await?, old);
     assert_eq!(query().nowait().first().await?, Some(old.clone()));
     assert_eq!(query().select(Tag::NAME).all().await?, ["old"]);
     assert_eq!(query().by_key(old.id).get().await?, Some(old.clone()));
