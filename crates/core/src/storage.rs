@@ -88,6 +88,14 @@ pub trait Storage: Debug + Send + Sync + 'static {
         Err(Error::unsupported(engine, "statements in SQL (`db.sql`)"))
     }
 
+    /// Takes the lock of this name; without waiting, `None` if somebody holds it. Only on a store,
+    /// not on a transaction. Dropping the future takes nothing.
+    async fn lock(&self, name: &str, wait: bool) -> Result<Option<Box<dyn NamedLock>>> {
+        let _ = (name, wait);
+        let engine = self.capabilities().engine;
+        Err(Error::unsupported(engine, "named locks (`db.lock`)"))
+    }
+
     /// Says how the read would be executed, in the engine's own words, without running it.
     async fn explain(&self, query: Select) -> Result<String>;
 
@@ -113,6 +121,13 @@ pub trait Transaction: Storage {
     /// Undoes the work, and that of nested transactions. Twice is fine; after a commit it answers
     /// `Closed`.
     async fn rollback(&self) -> Result<()>;
+}
+
+/// A named lock that is held, until it is released or dropped.
+#[async_trait]
+pub trait NamedLock: Debug + Send + Sync + 'static {
+    /// Lets go of the lock before it answers.
+    async fn release(self: Box<Self>) -> Result<()>;
 }
 
 /// What a transaction asks for. The default: the engine's ordinary isolation, reads and writes.
@@ -183,13 +198,16 @@ pub struct Capabilities {
     /// The first day that dates and timestamps can have. Earlier ones are refused as `Invalid`,
     /// naming the column.
     pub first_day: Date,
+    /// Whether it has named locks ([`Storage::lock`]).
+    pub named_locks: bool,
     /// Whether a write is answered by its deadline whatever happens. If not, the facade sees to
     /// it, a second later and for the price of another timer.
     pub keeps_deadlines: bool,
 }
 
 impl Capabilities {
-    /// An engine that can do everything the contract names.
+    /// An engine that can do everything the contract names, but for what has a method of its own:
+    /// SQL and named locks.
     pub const fn full(engine: &'static str) -> Self {
         Self {
             engine,
@@ -199,6 +217,7 @@ impl Capabilities {
             concurrent_writers: true,
             json_paths: true,
             raw_sql: None,
+            named_locks: false,
             first_day: Date::MIN,
             keeps_deadlines: false,
         }

@@ -18,6 +18,7 @@ macro_rules! files {
 }
 
 files![
+    advisory_locks,
     aggregates,
     cascades,
     closing,

@@ -205,6 +205,7 @@ pub(crate) enum Control {
     Commit,
     Rollback,
     Explain,
+    Lock,
     Close,
 }
 
@@ -215,12 +216,13 @@ impl Control {
             Self::Commit => "commit",
             Self::Rollback => "rollback",
             Self::Explain => "explain",
+            Self::Lock => "lock",
             Self::Close => "close",
         }
     }
 
     #[cold]
-    fn late(self, limit: Duration) -> Error {
+    pub(super) fn late(self, limit: Duration) -> Error {
         let verb = self.verb();
         match self {
             Self::Commit => Error::new(
@@ -229,6 +231,10 @@ impl Control {
                     "the store did not answer the commit within {limit:?}: the transaction may or \
                      may not be applied"
                 ),
+            ),
+            Self::Lock => Error::new(
+                ErrorKind::Timeout,
+                format!("somebody else held the lock for longer than {limit:?}"),
             ),
             _ => Error::new(
                 ErrorKind::Timeout,

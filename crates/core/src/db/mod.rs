@@ -4,11 +4,13 @@
 //! - `execute`: deadlines around every call of the store
 //! - `event`: its events and observation
 //! - `write`: inserts, upserts, updates, deletes
+//! - `lock`: named locks
 //! - `sql`: statements in the engine's own SQL
 //! - `transaction`: transactions
 
 mod event;
 mod execute;
+pub mod lock;
 pub mod sql;
 pub mod transaction;
 pub mod write;

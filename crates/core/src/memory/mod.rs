@@ -15,6 +15,7 @@
 //! handle goes.
 
 mod delete;
+mod locks;
 mod state;
 mod table_data;
 mod transaction;
@@ -35,9 +36,10 @@ use crate::filter::Filter;
 use crate::rows::Rows;
 use crate::schema::Table;
 use crate::select::Select;
-use crate::storage::{Capabilities, Storage, Transaction, TxOptions};
+use crate::storage::{Capabilities, NamedLock, Storage, Transaction, TxOptions};
 use crate::write::{Write, Written};
 
+use locks::Locks;
 use state::State;
 use transaction::MemoryTransaction;
 
@@ -62,6 +64,7 @@ struct Shared {
     committed: RwLock<Committed>,
     /// One permit: the right to write.
     writer: Arc<Semaphore>,
+    locks: Locks,
     capabilities: Capabilities,
 }
 
@@ -92,6 +95,7 @@ impl Memory {
         }
         let mut capabilities = Capabilities::full("memory");
         capabilities.concurrent_writers = false;
+        capabilities.named_locks = true;
         Self {
             shared: Arc::new(Shared {
                 committed: RwLock::new(Committed {
@@ -99,6 +103,7 @@ impl Memory {
                     closed: false,
                 }),
                 writer: Arc::new(Semaphore::new(1)),
+                locks: Locks::default(),
                 capabilities,
             }),
         }
@@ -143,6 +148,11 @@ impl Storage for Memory {
             state,
             permit,
         )))
+    }
+
+    async fn lock(&self, name: &str, wait: bool) -> Result<Option<Box<dyn NamedLock>>> {
+        drop(self.shared.view()?); // the store may have been closed
+        Ok(self.shared.locks.take(name, wait).await)
     }
 
     async fn explain(&self, query: Select) -> Result<String> {
