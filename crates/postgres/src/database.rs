@@ -24,12 +24,13 @@ impl Database {
     /// Opens the first connection, to see that the server is there and may be used.
     pub(crate) async fn connect(options: PostgresOptions) -> Result<Self> {
         let options = Arc::new(options);
-        let connector = Connector::new(Arc::clone(&options));
+        let connector = Connector::new(Arc::clone(&options))?;
         let pool = Pool::new(connector.clone(), Arc::clone(&options))?;
         drop(pool.acquire(None).await?);
         pool.reap_idle();
         let mut capabilities = Capabilities::full("postgres");
         capabilities.keeps_deadlines = true;
+        capabilities.named_locks = options.prepared_statements;
         capabilities.raw_sql = Some("postgresql");
         capabilities.first_day = Date::constant(-4713, 11, 24);
         Ok(Self {

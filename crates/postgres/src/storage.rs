@@ -6,15 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use larder_core::migration::{MigrationRun, MigrationStatus};
 use larder_core::{
-    Capabilities, RawStatement, Result, Rows, Select, Storage, Table, Transaction, TxOptions,
-    Write, Written,
+    Capabilities, NamedLock, RawStatement, Result, Rows, Select, Storage, Table, Transaction,
+    TxOptions, Write, Written,
 };
 
 use crate::database::Database;
 use crate::migrate::Migrator;
 use crate::options::PostgresOptions;
 use crate::pool::PoolMetrics;
-use crate::{raw, read, transaction, write};
+use crate::{lock, raw, read, transaction, write};
 
 /// A PostgreSQL database.
 ///
@@ -145,6 +145,10 @@ impl Storage for Postgres {
 
     async fn sql(&self, statement: RawStatement, rows: Rows) -> Result<(Written, Rows)> {
         raw::run(&self.database, statement, rows).await
+    }
+
+    async fn lock(&self, name: &str, wait: bool) -> Result<Option<Box<dyn NamedLock>>> {
+        lock::take(&self.database, name, wait).await
     }
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
