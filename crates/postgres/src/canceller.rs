@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls};
 
+use crate::dial::dial;
 use crate::options::PostgresOptions;
+use crate::tls::Tls;
 
 /// How long it may take to stop a statement.
 const CANCEL_MAX: Duration = Duration::from_secs(2);
@@ -46,6 +48,7 @@ impl Backend {
 /// What stops statements.
 pub(crate) struct Canceller {
     options: Arc<PostgresOptions>,
+    tls: Tls,
     client: Mutex<Option<Client>>,
 }
 
@@ -56,9 +59,10 @@ impl fmt::Debug for Canceller {
 }
 
 impl Canceller {
-    pub(crate) fn new(options: Arc<PostgresOptions>) -> Self {
+    pub(crate) fn new(options: Arc<PostgresOptions>, tls: Tls) -> Self {
         Self {
             options,
+            tls,
             client: Mutex::new(None),
         }
     }
@@ -67,7 +71,7 @@ impl Canceller {
     /// answered true is not affected.
     pub(crate) async fn cancel(&self, backend: Backend) -> bool {
         match timeout(CANCEL_MAX, self.try_cancel(backend)).await {
-            Ok(Ok(())) => true,
+            Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a statement could not be cancelled");
                 false
@@ -79,7 +83,8 @@ impl Canceller {
         }
     }
 
-    async fn try_cancel(&self, backend: Backend) -> Result<(), tokio_postgres::Error> {
+    /// False if there is no such process: it has ended, or is another server's.
+    async fn try_cancel(&self, backend: Backend) -> Result<bool, tokio_postgres::Error> {
         let mut kept = self.client.lock().await;
         // Taken out, so that one whose answer is not waited for is not used again.
         let client = match kept.take().filter(|client| !client.is_closed()) {
@@ -88,18 +93,16 @@ impl Canceller {
         };
         let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
             [(&backend.pid, Type::INT4), (&backend.started, Type::INT8)];
-        client.query_typed(CANCEL, &parameters).await?;
-        *kept = Some(client);
-        Ok(())
+        let found = !client.query_typed(CANCEL, &parameters).await?.is_empty();
+        if found {
+            // Of several servers, the right one.
+            *kept = Some(client);
+        }
+        Ok(found)
     }
 
     async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let (client, driver) = self.options.to_config().connect(NoTls).await?;
-        tokio::spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "the connection that cancels statements broke");
-            }
-        });
+        let (client, _) = dial(&self.options.to_config(), &self.tls).await?;
         Ok(client)
     }
 

@@ -3,20 +3,24 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{ClientWrapper, ConfigConnectImpl, Connect};
+use deadpool_postgres::ClientWrapper;
 use larder_core::raw::SqlText;
 use larder_core::{Error, Result, Select, Write};
 use tokio::time::{sleep, timeout};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls, RowStream, Statement};
+use tokio_postgres::{Client, RowStream, Statement};
 
 use crate::bind::Bound;
 use crate::canceller::{Backend, Canceller};
+use crate::dial::dial;
 use crate::error;
 use crate::options::PostgresOptions;
 use crate::statement::{Found, Prepared, check_parameters};
+use crate::tls::{self, Tls};
 
 /// How long a request to cancel may take to be sent, and how long to take effect, where the server
 /// does not answer for it.
@@ -27,27 +31,44 @@ const CANCEL_EFFECT: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Connector {
     options: Arc<PostgresOptions>,
+    tls: Tls,
     canceller: Arc<Canceller>,
+    /// How often the server was left for another one.
+    moves: Arc<AtomicU64>,
 }
 
 impl Connector {
-    pub(crate) fn new(options: Arc<PostgresOptions>) -> Self {
-        Self {
-            canceller: Arc::new(Canceller::new(Arc::clone(&options))),
+    /// Reads the files of whom to trust, if the options ask for trust.
+    pub(crate) fn new(options: Arc<PostgresOptions>) -> Result<Self> {
+        let tls = tls::load(&options)?;
+        Ok(Self {
+            canceller: Arc::new(Canceller::new(Arc::clone(&options), tls.clone())),
             options,
-        }
+            tls,
+            moves: Arc::default(),
+        })
     }
 
     pub(crate) fn canceller(&self) -> &Canceller {
         &self.canceller
     }
 
+    /// Says that the server takes no writes any more. If the options ask for one that does, the
+    /// connections that there are are not used again: the next ones find it.
+    pub(crate) fn leave(&self) {
+        if self.options.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        let limit = self.options.connect_timeout;
+        let moves = self.moves.load(Ordering::Relaxed);
+        // The first hosts may not even refuse.
+        let hosts = u32::try_from(self.options.config.get_hosts().len()).unwrap_or(u32::MAX);
+        let limit = self.options.connect_timeout.saturating_mul(hosts.max(1));
         let config = self.options.to_config();
         let connecting = async {
-            let connector = ConfigConnectImpl { tls: NoTls };
-            let (client, driver) = connector.connect(&config).await?;
+            let (client, driver) = dial(&config, &self.tls).await?;
             let client = ClientWrapper::new(client, driver);
             let backend = if self.options.prepared_statements {
                 Some(Backend::of(&client).await?)
@@ -61,7 +82,8 @@ impl Connector {
                 client,
                 prepared: Prepared::default(),
                 backend,
-                canceller: Arc::clone(&self.canceller),
+                connector: self.clone(),
+                moves,
                 opened: Instant::now(),
             }),
             Ok(Err(error)) => Err(error::connect_failed(error)),
@@ -83,7 +105,9 @@ pub(crate) struct Connection {
     /// The process behind it; `None` if a pooler gives it another one for each transaction, so that
     /// nothing can be prepared by name either.
     backend: Option<Backend>,
-    canceller: Arc<Canceller>,
+    connector: Connector,
+    /// How often the server had been left before.
+    moves: u64,
     opened: Instant,
 }
 
@@ -105,6 +129,18 @@ impl Connection {
     /// Whether it keeps prepared statements, and is its user's from one transaction to the next.
     pub(crate) fn is_named(&self) -> bool {
         self.backend.is_some()
+    }
+
+    /// Whether it leads to a server that was left.
+    pub(crate) fn is_left(&self) -> bool {
+        self.moves != self.connector.moves.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what a write was answered: see [`Connector::leave`].
+    pub(crate) fn heed(&self, error: &Error) {
+        if error.is_read_only() && !self.is_left() {
+            self.connector.leave();
+        }
     }
 
     pub(crate) fn age(&self) -> Duration {
@@ -176,10 +212,10 @@ impl Connection {
     /// stopped as well.
     pub(crate) async fn cancel(&self) -> bool {
         if let Some(backend) = self.backend {
-            return self.canceller.cancel(backend).await;
+            return self.connector.canceller().cancel(backend).await;
         }
         let token = self.client.cancel_token();
-        match timeout(CANCEL_MAX, token.cancel_query(NoTls)).await {
+        match timeout(CANCEL_MAX, token.cancel_query(self.connector.tls.clone())).await {
             Ok(Ok(())) => sleep(CANCEL_EFFECT).await,
             Ok(Err(error)) => tracing::debug!(%error, "a statement could not be cancelled"),
             Err(_) => tracing::debug!("the server did not take the request to cancel a statement"),

@@ -11,7 +11,7 @@ use larder_core::{Error, ErrorKind, Table, Write};
 use tokio_postgres::error::{DbError, Severity};
 
 use crate::bind::Unfit;
-use crate::violation;
+use crate::{tls, violation};
 
 /// What PostgreSQL's refusal of a statement means to a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -378,11 +378,19 @@ pub(crate) fn schema_changed(error: tokio_postgres::Error) -> Error {
 /// not reached or has no room, not where it refuses who asks.
 #[cold]
 pub(crate) fn connect_failed(error: tokio_postgres::Error) -> Error {
+    if let Some(explained) = tls::explain(&error) {
+        return explained.with_source(error);
+    }
     match origin(&error) {
         Origin::Server(refused) => {
             let refusal = refusal(refused.code().code());
             let fatal = matches!(refusal, Refusal::Login | Refusal::Denied);
             let (kind, message) = match refusal {
+                Refusal::Login if refused.code().code() == "28000" => (
+                    ErrorKind::Unavailable,
+                    "the server does not let this user in from here: check the user, and whether \
+                     its pg_hba.conf asks for encryption, with sslmode=require or more in the URL",
+                ),
                 Refusal::Denied => of_refusal(Refusal::Login),
                 Refusal::Login | Refusal::Crowded | Refusal::Down | Refusal::Full => {
                     of_refusal(refusal)

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use larder_core::{Error, Result};
 use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::encryption::{Encryption, Proof};
 
 /// How a [`Postgres`](crate::Postgres) connects. Every wait it describes has a bound.
 ///
@@ -23,6 +26,7 @@ use tokio_postgres::Config;
 #[derive(Clone)]
 pub struct PostgresOptions {
     pub(crate) config: Config,
+    pub(crate) proof: Proof,
     pub(crate) max_size: usize,
     pub(crate) overflow: usize,
     pub(crate) waiting_max: usize,
@@ -55,27 +59,60 @@ impl PostgresOptions {
     /// `host=.. user=..`. Several hosts, `target_session_attrs=read-write`, and the driver's other
     /// parameters are understood; see [`tokio_postgres::Config`].
     ///
+    /// `sslmode` says what is encrypted and what the server has to prove, as with libpq:
+    ///
+    /// | `sslmode` | |
+    /// |---|---|
+    /// | `disable` | no encryption |
+    /// | `prefer`, the default | encryption if the server has it; whoever stands in between can prevent it |
+    /// | `require` | encryption; who the server is matters only if `sslrootcert` is given, then as with `verify-ca` |
+    /// | `verify-ca` | encryption, and a certificate signed by somebody who is trusted |
+    /// | `verify-full` | also for the very host name or address in the URL |
+    ///
+    /// Across a network that others use too, take `verify-full`. `sslrootcert=PATH` is a PEM file of
+    /// those who are trusted, read when the database is opened; without it, or with
+    /// `sslrootcert=system`, those whom the operating system trusts (`SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name others). Certificates are of X.509 version 3 and have the host as a
+    /// `subjectAltName`. Sockets of this machine are not encrypted. Without the crate's feature
+    /// `tls` nothing is, and connecting with `require` or more is answered `Unsupported`.
+    ///
+    /// ```
+    /// # fn main() -> larder_core::Result<()> {
+    /// let url = "postgres://app:secret@db.internal/app?sslmode=verify-full&sslrootcert=/etc/db.pem";
+    /// let options = larder_postgres::PostgresOptions::new(url)?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// `Misuse` for what is neither, which does not repeat it: it may hold a password.
+    /// `Misuse` for what is neither, which does not repeat it: it may hold a password. `Unsupported`
+    /// for a client's certificate (`sslcert`) and lists of revoked ones (`sslcrl`).
     pub fn new(url: &str) -> Result<Self> {
-        let config = Config::from_str(url.trim()).map_err(|_| {
+        let (rest, encryption) = Encryption::take(url.trim())?;
+        let mut config = Config::from_str(&rest).map_err(|_| {
             Error::misuse(
                 "the PostgreSQL URL cannot be read: write it as \
                  postgres://user:password@host:5432/database, special characters of the password \
                  as %40 and the like",
             )
         })?;
-        Ok(Self::from_config(config))
+        config.ssl_mode(encryption.mode);
+        let mut options = Self::from_config(config);
+        options.proof = encryption.proof;
+        Ok(options)
     }
 
-    /// The server that a driver's configuration describes.
+    /// The server that a driver's configuration describes. Its `ssl_mode` is at most
+    /// [`Require`](SslMode::Require), which asks no certificate of the server; what proves more is
+    /// said by a [URL](Self::new).
     pub fn from_config(mut config: Config) -> Self {
+        settle_hosts(&mut config);
         if config.get_application_name().is_none() {
             config.application_name("larder");
         }
         let connect_timeout = (config.get_connect_timeout().copied()).unwrap_or(secs(5));
         Self {
             config,
+            proof: Proof::Nothing,
             max_size: 10,
             overflow: 0,
             waiting_max: 10_000,
@@ -182,6 +219,21 @@ impl PostgresOptions {
     }
 }
 
+/// Gives the driver what it needs for encryption: a name for every address, and no wish for it where
+/// PostgreSQL never has it.
+fn settle_hosts(config: &mut Config) {
+    if config.get_hosts().is_empty() {
+        for address in config.get_hostaddrs().to_vec() {
+            config.host(address.to_string());
+        }
+    }
+    let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
+    // An address goes over the network, whatever stands beside it.
+    if config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(is_local) {
+        config.ssl_mode(SslMode::Disable);
+    }
+}
+
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -193,6 +245,8 @@ impl fmt::Debug for PostgresOptions {
             .field("ports", &self.config.get_ports())
             .field("database", &self.config.get_dbname())
             .field("user", &self.config.get_user())
+            .field("sslmode", &self.config.get_ssl_mode())
+            .field("proof", &self.proof)
             .field("max_size", &self.max_size)
             .field("overflow", &self.overflow)
             .field("acquire_timeout", &self.acquire_timeout)
