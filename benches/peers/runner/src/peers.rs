@@ -9,7 +9,7 @@ use peers_common::protocol::{Ready, Round};
 use peers_common::{Result, Scenario};
 
 /// How many lines of what a failed peer said are kept.
-const LINES_MAX: usize = 3;
+const LINES_MAX: usize = 2;
 
 /// One library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +112,10 @@ impl Running {
         let mut said = String::new();
         self.errors.rewind()?;
         self.errors.read_to_string(&mut said)?;
-        let lines: Vec<&str> = said.lines().take(LINES_MAX).map(str::trim).collect();
-        Err(lines.join(" ").into())
+        // Where it panicked is a path of this machine; what it said is of interest.
+        let words = |line: &&str| !line.is_empty() && !line.contains("panicked at");
+        let lines = said.lines().map(str::trim).filter(words);
+        Err(lines.take(LINES_MAX).collect::<Vec<_>>().join(" ").into())
     }
 }
 
