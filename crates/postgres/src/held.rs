@@ -172,7 +172,11 @@ impl Held {
             Some(Err(Failure::Driver(cause))) if error::is_lost(&cause) => {
                 Err(error::transaction_lost(cause))
             }
-            Some(Err(failure)) => Err(failure.of_write(write)),
+            Some(Err(failure)) => {
+                let error = failure.of_write(write);
+                Connection::heed(&self.lease, &error);
+                Err(error)
+            }
             None => Err(error::unknown_outcome()),
         }
     }

@@ -58,7 +58,9 @@ impl fmt::Debug for Lane {
 
 impl Lane {
     fn is_usable(&self) -> bool {
-        !self.retired.load(Ordering::Relaxed) && !self.connection.is_closed()
+        !self.retired.load(Ordering::Relaxed)
+            && !self.connection.is_closed()
+            && !self.connection.is_left()
     }
 }
 

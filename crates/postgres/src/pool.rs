@@ -198,6 +198,9 @@ impl managed::Manager for Manager {
         if connection.is_closed() {
             return Err(RecycleError::message("closed"));
         }
+        if connection.is_left() {
+            return Err(RecycleError::message("leads to a server that was left"));
+        }
         if connection.age() >= options.max_lifetime || idle >= options.idle_timeout {
             return Err(RecycleError::message("old"));
         }
@@ -251,6 +254,15 @@ impl Lease {
     /// Has the connection closed instead of used again.
     pub(crate) fn retire(&mut self) {
         self.state = State::Useless;
+    }
+
+    /// Looks at what a write was answered: a connection to a server that takes none is not used
+    /// again. Nothing may be under way.
+    pub(crate) fn heed(&mut self, error: &Error) {
+        if error.is_read_only() {
+            Connection::heed(self, error);
+            self.retire();
+        }
     }
 
     /// Says that the server has answered, and no transaction is open.

@@ -32,8 +32,11 @@ pub(crate) async fn run(
         return Err(error::unknown_outcome());
     };
     lease.end();
-    let written = outcome.map_err(|failure| failure.of_sql(raw.access))?;
-    Ok((written, rows))
+    let written = outcome.map_err(|failure| failure.of_sql(raw.access));
+    if let (Err(error), RawAccess::Write) = (&written, raw.access) {
+        lease.heed(error);
+    }
+    Ok((written?, rows))
 }
 
 async fn alone(

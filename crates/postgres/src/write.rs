@@ -39,9 +39,8 @@ pub(crate) async fn run(
         Some(outcome) => {
             lease.end();
             let written = outcome.map_err(|failure| failure.of_write(&write));
-            if written.as_ref().is_err_and(Error::is_read_only) {
-                // The server is none to write to any more; the next connection finds the one.
-                lease.retire();
+            if let Err(error) = &written {
+                lease.heed(error);
             }
             Ok((written?, rows))
         }
