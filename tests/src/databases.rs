@@ -57,8 +57,18 @@ enum Place {
     Named(String),
 }
 
-/// What to run, and where to say how it went.
-type Statement = (String, oneshot::Sender<Result<()>>);
+/// What the server is asked to do.
+#[derive(Debug)]
+struct Statement {
+    sql: String,
+    /// Whether it copies a database by its files, where the server leaves the choice.
+    copies_files: bool,
+    /// Where to say how it went.
+    answer: oneshot::Sender<Result<()>>,
+}
+
+/// The first version that leaves it; those before know no other way.
+const STRATEGIES_SINCE: u32 = 15;
 
 impl Databases {
     /// In the server that `LARDER_TEST_POSTGRES_URL` names, else in a cluster of its own.
@@ -68,9 +78,14 @@ impl Databases {
     /// If neither a server is named nor its programs are installed, saying what to install.
     pub fn open() -> io::Result<Self> {
         match env::var(URL) {
-            Ok(url) => Self::at(Place::Named(url)),
+            Ok(url) => Self::named(url),
             Err(_) => Self::of(Cluster::start_with(&[])?),
         }
+    }
+
+    /// In the running server at this URL, whose user may create databases.
+    pub fn named(url: String) -> io::Result<Self> {
+        Self::at(Place::Named(url))
     }
 
     /// In this cluster, which lives as long as any of its databases.
@@ -114,7 +129,7 @@ impl Databases {
     /// A database without tables.
     pub async fn empty(&self) -> Result<Database> {
         self.server
-            .create("TEMPLATE template0 ENCODING 'UTF8'")
+            .create("TEMPLATE template0 ENCODING 'UTF8'", false)
             .await
     }
 
@@ -179,24 +194,30 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let (answer, _) = oneshot::channel();
         // nobody is there to run it once the server is gone
-        let _ = self.server.statements.send((statement, answer));
+        let _ = self.server.statements.send(Statement {
+            sql: format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
+            copies_files: false,
+            answer,
+        });
     }
 }
 
 impl Server {
-    async fn create(self: &Arc<Self>, how: &str) -> Result<Database> {
+    async fn create(self: &Arc<Self>, how: &str, copies_files: bool) -> Result<Database> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let database = Database {
             name: format!("{}_{number}", self.prefix),
             server: Arc::clone(self),
         };
-        let statement = format!("CREATE DATABASE {} {how}", database.name);
         let (answer, outcome) = oneshot::channel();
         self.statements
-            .send((statement, answer))
+            .send(Statement {
+                sql: format!("CREATE DATABASE {} {how}", database.name),
+                copies_files,
+                answer,
+            })
             .map_err(|_| Error::new(ErrorKind::Unavailable, "nobody administers the server"))?;
         outcome
             .await
@@ -207,44 +228,63 @@ impl Server {
     /// Copying files is twice as fast as logging pages where no disk is waited for. Elsewhere it
     /// is slow: it takes two checkpoints.
     async fn copy_of(self: &Arc<Self>, template: &str) -> Result<Database> {
-        let strategy = match self.place {
-            Place::Own(_) => " STRATEGY file_copy",
-            Place::Named(_) => "",
-        };
-        self.create(&format!("TEMPLATE {template}{strategy}")).await
+        let waits_for_no_disk = matches!(self.place, Place::Own(_));
+        self.create(&format!("TEMPLATE {template}"), waits_for_no_disk)
+            .await
     }
 }
 
 /// Runs the statements one by one, on a connection that is made anew when the server was
 /// restarted.
 async fn administer(url: String, mut statements: mpsc::UnboundedReceiver<Statement>) {
-    let mut connection: Option<Client> = None;
-    while let Some((statement, answer)) = statements.recv().await {
-        let open = connection.take().filter(|client| !client.is_closed());
+    let mut connection: Option<Admin> = None;
+    while let Some(mut statement) = statements.recv().await {
+        let open = connection.take().filter(|admin| !admin.client.is_closed());
         let outcome = match open {
-            Some(client) => Ok(client),
-            None => connect(&url).await,
+            Some(admin) => Ok(admin),
+            None => Admin::connect(&url).await,
         };
         let outcome = match outcome {
-            Ok(client) => {
-                let outcome = client.batch_execute(&statement).await;
-                connection = Some(client);
+            Ok(admin) => {
+                if statement.copies_files && admin.version >= STRATEGIES_SINCE {
+                    statement.sql.push_str(" STRATEGY file_copy");
+                }
+                let outcome = admin.client.batch_execute(&statement.sql).await;
+                connection = Some(admin);
                 outcome
             }
             Err(error) => Err(error),
         };
+        let outcome = outcome.map_err(|source| {
+            let message = format!("failed: {}", statement.sql);
+            Error::new(ErrorKind::Unavailable, message).with_source(source)
+        });
         // a drop does not wait for its answer
-        let _ = answer.send(outcome.map_err(|source| {
-            Error::new(ErrorKind::Unavailable, format!("failed: {statement}")).with_source(source)
-        }));
+        let _ = statement.answer.send(outcome);
     }
 }
 
-async fn connect(url: &str) -> std::result::Result<Client, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    // its end shows at the client
-    tokio::spawn(connection);
-    Ok(client)
+/// A connection that administers the server.
+struct Admin {
+    client: Client,
+    /// The server's major version.
+    version: u32,
+}
+
+impl Admin {
+    async fn connect(url: &str) -> std::result::Result<Self, tokio_postgres::Error> {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+        let version = connection.parameter("server_version").map_or(0, major);
+        // its end shows at the client
+        tokio::spawn(connection);
+        Ok(Self { client, version })
+    }
+}
+
+/// The major version in `15.14 (Debian 15.14-0)` or `18beta1`.
+fn major(version: &str) -> u32 {
+    let end = version.find(|c: char| !c.is_ascii_digit());
+    version[..end.unwrap_or(version.len())].parse().unwrap_or(0)
 }
 
 /// The URL with another database.
@@ -260,7 +300,14 @@ fn with_database(url: &str, database: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_database;
+    use super::{major, with_database};
+
+    #[test]
+    fn versions_are_told_apart() {
+        for (text, expected) in [("15.14 (Debian)", 15), ("18beta1", 18), ("14", 14), ("", 0)] {
+            assert_eq!(major(text), expected);
+        }
+    }
 
     #[test]
     fn only_the_database_of_a_url_changes() {
