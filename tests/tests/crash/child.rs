@@ -1,20 +1,15 @@
 //! The process that is killed: writes until then.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use larder_core::models::{NewComment, NewPost, NewTag, NewUser, Post, PostStatus, Tag, User};
-use larder_core::{Db, Email, Result, TxOptions};
-use larder_sqlite::Sqlite;
+use larder_core::{Db, DbOptions, Email, Result, TxOptions};
 
 use crate::journal::{self, Journal, Kind};
-use crate::{TASKS, full, options};
+use crate::place::Place;
+use crate::{TASKS, full};
 
-/// Where database and journals are; only a child has it.
-pub(crate) const DIRECTORY: &str = "LARDER_CRASH_DIRECTORY";
 pub(crate) const ROUND: &str = "LARDER_CRASH_ROUND";
-pub(crate) const DURABLE: &str = "LARDER_CRASH_DURABLE";
 /// What the child says before it begins to write.
 pub(crate) const READY: &str = "ready";
 /// How many tags a bulk insert has.
@@ -22,8 +17,8 @@ pub(crate) const MANY: usize = 20;
 
 /// Whether this process is a child: then it writes until it is killed.
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
-    let directory = std::env::var_os(DIRECTORY)?;
-    Some(match run(directory) {
+    let place = Place::told()?;
+    Some(match run(place) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -32,26 +27,23 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     })
 }
 
-fn run(directory: OsString) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let directory = PathBuf::from(directory);
+fn run(place: Place) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if std::env::var_os(full::FILL).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        return Ok(runtime.block_on(full::fill(&directory))?);
+        return Ok(runtime.block_on(full::fill(&place))?);
     }
     let round: usize = std::env::var(ROUND)?.parse()?;
-    let durable: bool = std::env::var(DURABLE)?.parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Sqlite::open_with(options(&directory.join("crash.db"), durable)).await?;
-        let db = Db::new(store);
+        let db = Db::from_shared(place.open().await?, DbOptions::default());
         let mut tasks = Vec::new();
         for task in 0..TASKS {
-            let journal = Journal::create(&directory, round, task)?;
+            let journal = Journal::create(&place.directory, round, task)?;
             let writer = Writer {
                 db: db.clone(),
                 journal,

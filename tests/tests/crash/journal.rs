@@ -77,8 +77,7 @@ fn path(directory: &Path, round: usize, task: usize) -> PathBuf {
 }
 
 /// The entries of each task in this round. A torn last line does not count.
-pub(crate) fn read(database: &Path, round: usize) -> Vec<Vec<Entry>> {
-    let directory = database.parent().unwrap_or(Path::new("."));
+pub(crate) fn read(directory: &Path, round: usize) -> Vec<Vec<Entry>> {
     (0..TASKS)
         .map(|task| {
             let text = std::fs::read_to_string(path(directory, round, task)).unwrap_or_default();

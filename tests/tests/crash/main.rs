@@ -12,19 +12,23 @@ mod child;
 mod full;
 mod journal;
 mod judge;
+mod place;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use larder_core::models::{self, NewUser};
-use larder_core::{Db, Result, Storage};
-use larder_sqlite::{Sqlite, SqliteOptions};
+use larder_core::models::NewUser;
+use larder_core::{Db, DbOptions, Result};
+use larder_tests::databases::Databases;
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use place::{Place, Profile};
 
 /// How often each profile's process is killed.
 const ROUNDS: usize = 100;
+/// The same on a server, whose connections take longer to open.
+const SERVER_ROUNDS: usize = 40;
 /// The longest a process lives after it is ready.
 const LIFE_MAX: Duration = Duration::from_millis(50);
 /// After how many rounds SQLite checks the whole file.
@@ -37,75 +41,85 @@ fn main() -> ExitCode {
         return outcome;
     }
     let trials = vec![
-        Trial::test("sqlite::killed_while_writing", || rounds(false)),
-        Trial::test("sqlite_durable::killed_while_writing", || rounds(true)),
+        Trial::test("sqlite::killed_while_writing", || {
+            rounds(Profile::Sqlite, ROUNDS)
+        }),
+        Trial::test("sqlite_durable::killed_while_writing", || {
+            rounds(Profile::SqliteDurable, ROUNDS)
+        }),
+        Trial::test("postgres::killed_while_writing", postgres_rounds),
         Trial::test("sqlite::out_of_room", full::runs_out_of_room),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// How the database is opened, by parent and child.
-fn options(path: &Path, durable: bool) -> SqliteOptions {
-    let options = SqliteOptions::new(path).checkpoint_pages(200);
-    if durable { options.durable() } else { options }
-}
-
-fn rounds(durable: bool) -> Result<(), Failed> {
+fn rounds(profile: Profile, rounds: usize) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
-    let path = directory.path().join("crash.db");
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let place = Place::new(directory.path(), profile);
+    // Connections that were closed go in the background.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?;
     let failed = |error: larder_core::Error| Failed::from(format!("{error:?}"));
-    runtime.block_on(prepare(&path, durable)).map_err(failed)?;
+    runtime.block_on(prepare(&place)).map_err(failed)?;
     let mut random = fastrand::Rng::with_seed(11);
     let started = Instant::now();
     let mut total = judge::Tally::default();
-    for round in 0..ROUNDS {
-        let mut child = Running::start(directory.path(), round, durable)?;
+    for round in 0..rounds {
+        let mut child = Running::start(&place, round)?;
         child.wait_until_ready()?;
         std::thread::sleep(LIFE_MAX.mul_f64(random.f64()));
         drop(child);
-        let tally = runtime
-            .block_on(judge(&path, durable, round))
-            .map_err(failed)??;
+        let tally = runtime.block_on(judge(&place, round)).map_err(failed)??;
         total.add(&tally);
         if (round + 1) % CHECK_EVERY == 0 {
-            check_file(&path)?;
+            check_file(&place)?;
         }
     }
-    println!(
-        "{ROUNDS} rounds, durable: {durable}: {total} in {:.1?}",
-        started.elapsed()
-    );
-    if total.acknowledged < ROUNDS {
+    println!("{rounds} rounds: {total} in {:.1?}", started.elapsed());
+    if total.acknowledged < rounds {
         return Err(Failed::from("the processes hardly came to write anything"));
     }
     Ok(())
 }
 
-async fn prepare(path: &Path, durable: bool) -> Result<()> {
-    let store = Sqlite::open_with(options(path, durable)).await?;
-    store.create_tables(&models::tables()).await?;
-    let db = Db::new(store.clone());
+fn postgres_rounds() -> Result<(), Failed> {
+    let databases = Databases::open()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let database = runtime
+        .block_on(databases.empty())
+        .map_err(|error| Failed::from(format!("{error:?}")))?;
+    rounds(Profile::Postgres(database.url()), SERVER_ROUNDS)
+}
+
+async fn prepare(place: &Place) -> Result<()> {
+    place.create_tables().await?;
+    let db = Db::from_shared(place.open().await?, DbOptions::default());
     for task in 0..TASKS {
         db.insert(NewUser::without_password(&journal::counter(task), "-")?)
             .await?;
     }
-    store.close().await
+    db.close().await
 }
 
 /// Opens what the child has left and compares it with what the journal says.
-async fn judge(path: &Path, durable: bool, round: usize) -> Result<Result<judge::Tally, Failed>> {
-    let store = Sqlite::open_with(options(path, durable)).await?;
-    let journals = journal::read(path, round);
-    let verdict = judge::judge(&Db::new(store.clone()), round, &journals).await?;
-    store.close().await?;
+async fn judge(place: &Place, round: usize) -> Result<Result<judge::Tally, Failed>> {
+    let db = Db::from_shared(place.open().await?, DbOptions::default());
+    let journals = journal::read(&place.directory, round);
+    let verdict = judge::judge(&db, round, &journals).await?;
+    db.close().await?;
     Ok(verdict.map_err(|problem| Failed::from(format!("round {round}: {problem}"))))
 }
 
-fn check_file(path: &Path) -> Result<(), Failed> {
-    let connection = rusqlite::Connection::open(path)?;
+/// SQLite's own checks of its file.
+fn check_file(place: &Place) -> Result<(), Failed> {
+    if matches!(place.profile, Profile::Postgres(_)) {
+        return Ok(());
+    }
+    let connection = rusqlite::Connection::open(place.file())?;
     let answer: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     let broken = connection.prepare("PRAGMA foreign_key_check")?.exists([])?;
     if answer == "ok" && !broken {
@@ -120,11 +134,11 @@ fn check_file(path: &Path) -> Result<(), Failed> {
 struct Running(Child);
 
 impl Running {
-    fn start(directory: &Path, round: usize, durable: bool) -> std::io::Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
-            .env(child::DIRECTORY, directory)
+    fn start(place: &Place, round: usize) -> std::io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let child = place
+            .tell(&mut command)
             .env(child::ROUND, round.to_string())
-            .env(child::DURABLE, durable.to_string())
             .stdout(Stdio::piped())
             .spawn()?;
         Ok(Self(child))
