@@ -1,7 +1,10 @@
 //! The data: fixed sizes, a fixed seed, so that every run measures the same.
 
-use larder_core::Email;
-use larder_core::models::{NewUser, PostStatus};
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+
+use larder_core::models::{Comment, NewComment, NewUser, PostStatus};
+use larder_core::{Email, Id, Timestamp};
 
 /// The seed of everything that looks random.
 pub const SEED: u64 = 0x1a4d_e400_0000_0001;
@@ -35,10 +38,14 @@ pub fn email(number: i64) -> String {
     format!("user{number}@example.com")
 }
 
-/// The addresses of all users of the database that is read, as the application has them: checked.
-pub fn emails() -> Vec<Email> {
+static ADDRESSES: LazyLock<Vec<Email>> = LazyLock::new(|| {
     let checked = |number| email(number).parse().expect("the made-up address is valid");
     (1..=USERS).map(checked).collect()
+});
+
+/// The address of a user of the database that is read, as the application has it: checked.
+pub fn address(number: i64) -> &'static Email {
+    &ADDRESSES[number as usize - 1]
 }
 
 /// The name of the user with this number.
@@ -82,6 +89,77 @@ impl RawNewUser {
             bio: bio(number),
         }
     }
+}
+
+/// The numbers of the users of the bulk insert.
+pub fn bulk_users() -> RangeInclusive<i64> {
+    USERS + 1..=USERS + BULK_INSERT as i64
+}
+
+/// The comments of the bulk insert, on posts and by users picked at random.
+pub fn bulk_comments() -> Vec<Comment> {
+    let (mut posts, mut users) = (Picks::new(7, AUTHORS * POSTS_EACH), Picks::new(8, USERS));
+    (0..BULK_INSERT as i64)
+        .map(|number| Comment {
+            id: Id::new(number),
+            post_id: Id::new(posts.pick()),
+            author_id: Id::new(users.pick()),
+            content: format!("Comment number {number}, of middling length, as most of them are."),
+            created_at: Timestamp::UNIX_EPOCH,
+        })
+        .collect()
+}
+
+/// The same comments, to be inserted by Larder.
+pub fn new_comments(comments: &[Comment]) -> Vec<NewComment> {
+    let new = |comment: &Comment| NewComment {
+        post_id: comment.post_id,
+        author_id: comment.author_id,
+        content: comment.content.clone(),
+    };
+    comments.iter().map(new).collect()
+}
+
+/// A post of the database that is read, and the texts that belong to it.
+#[derive(Clone, Debug)]
+pub struct FilledPost {
+    /// The key.
+    pub id: i64,
+    /// The key of its author.
+    pub author: i64,
+    /// Unique.
+    pub slug: String,
+    /// About as long as titles are.
+    pub title: String,
+    /// Some lines.
+    pub content: String,
+    /// See [`status`].
+    pub status: PostStatus,
+    /// Microseconds since the epoch; also of its comments.
+    pub created_at: i64,
+    /// The comments on it: the key of the author, and the text.
+    pub comments: Vec<(i64, String)>,
+}
+
+/// All posts of the database that is read, with their comments.
+pub fn filled_posts() -> impl Iterator<Item = FilledPost> {
+    (1..=AUTHORS * POSTS_EACH).map(|id| {
+        let author = 1 + (id - 1) / POSTS_EACH;
+        let comment = |number| {
+            let text = format!("Comment {number} on post {id}: well said.");
+            (1 + (id * 7 + number) % USERS, text)
+        };
+        FilledPost {
+            id,
+            author,
+            slug: format!("post-{id}"),
+            title: format!("Post {id} of user {author}"),
+            content: format!("What there is to say in post {id}. ").repeat(8),
+            status: status(id),
+            created_at: FIRST_CREATED + id * 1_000_000,
+            comments: (1..=COMMENTS_EACH).map(comment).collect(),
+        }
+    })
 }
 
 /// Two of three posts are published.

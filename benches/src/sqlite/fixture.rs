@@ -13,9 +13,8 @@ use tokio::runtime::Runtime;
 
 use super::Durability;
 use super::raw::Raw;
-use crate::data::{
-    AUTHORS, COMMENTS_EACH, FIRST_CREATED, POSTS_EACH, RawNewUser, THREADS, USERS, status,
-};
+use crate::data::{FIRST_CREATED, RawNewUser, USERS, filled_posts};
+use crate::run;
 
 /// A directory with the filled database, and the runtime that Larder's side runs on. Clones share
 /// both.
@@ -31,14 +30,9 @@ impl Fixture {
     pub fn new(parent: &Path) -> Self {
         let directory = TempDir::with_prefix_in("bench-", parent).expect("a writable directory");
         fill(&directory.path().join("filled.db")).expect("the made-up data fits its schema");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .enable_all()
-            .build()
-            .expect("threads for a runtime");
         Self {
             directory: Arc::new(directory),
-            runtime: Arc::new(runtime),
+            runtime: run::runtime(),
             copies: Arc::default(),
         }
     }
@@ -120,16 +114,19 @@ fn fill_posts(raw: &Raw) -> rusqlite::Result<()> {
     let mut comment = transaction.prepare(
         "INSERT INTO comments (post_id, author_id, content, created_at) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for id in 1..=AUTHORS * POSTS_EACH {
-        let author = 1 + (id - 1) / POSTS_EACH;
-        let status = status(id).as_str();
-        let (slug, title) = (format!("post-{id}"), format!("Post {id} of user {author}"));
-        let content = format!("What there is to say in post {id}. ").repeat(8);
-        let created = FIRST_CREATED + id * 1_000_000;
-        post.execute(params![id, author, slug, title, content, status, created])?;
-        for number in 1..=COMMENTS_EACH {
-            let text = format!("Comment {number} on post {id}: well said.");
-            comment.execute(params![id, 1 + (id * 7 + number) % USERS, text, created])?;
+    for row in filled_posts() {
+        let (status, created) = (row.status.as_str(), row.created_at);
+        post.execute(params![
+            row.id,
+            row.author,
+            row.slug,
+            row.title,
+            row.content,
+            status,
+            created
+        ])?;
+        for (author, text) in row.comments {
+            comment.execute(params![row.id, author, text, created])?;
         }
     }
     drop((post, comment));

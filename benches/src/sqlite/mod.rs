@@ -3,16 +3,14 @@
 //! - this file: the list of scenarios
 //! - [`fixture`]: the databases
 //! - [`raw`]: the baseline
-//! - [`plan`]: the loading plan that both sides build
 //! - `reads`, `writes`: the scenarios
 
 pub mod fixture;
-pub mod plan;
 pub mod raw;
 mod reads;
 mod writes;
 
-use crate::Pair;
+use crate::Scenario;
 pub use fixture::Fixture;
 
 /// What a commit survives, on both sides.
@@ -24,98 +22,71 @@ pub enum Durability {
     Full,
 }
 
-/// A scenario: one operation with the driver and with Larder.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
-    /// What it does.
-    pub name: &'static str,
-    /// The greatest ratio of Larder's time to the driver's that is good enough, if one was set.
-    pub goal: Option<f64>,
-    /// How often it is run for one measured round: some tens of milliseconds.
-    pub round: u64,
-    /// Opens its databases.
-    pub open: fn(&Fixture) -> Pair,
-}
-
-const fn scenario(
-    name: &'static str,
-    goal: Option<f64>,
-    round: u64,
-    open: fn(&Fixture) -> Pair,
-) -> Scenario {
-    Scenario {
-        name,
-        goal,
-        round,
-        open,
-    }
-}
-
 /// Everything that is compared.
-pub const SCENARIOS: &[Scenario] = &[
-    scenario("read by key, one by one", Some(0.75), 5_000, reads::by_key),
-    scenario(
+pub const SCENARIOS: &[Scenario<Fixture>] = &[
+    Scenario::new("read by key, one by one", Some(0.75), 5_000, reads::by_key),
+    Scenario::new(
         "read by key, snapshots not parked",
         Some(1.25),
         5_000,
         reads::by_key_unparked,
     ),
-    scenario(
+    Scenario::new(
         "read by unique column, one by one",
         None,
         5_000,
         reads::by_email,
     ),
-    scenario(
+    Scenario::new(
         "read by key, 64 tasks",
         Some(0.75),
         12_800,
         reads::by_key_tasks,
     ),
-    scenario(
+    Scenario::new(
         "read by unique column, 64 tasks",
         None,
         12_800,
         reads::by_email_tasks,
     ),
-    scenario("page of 20", None, 500, reads::page),
-    scenario("scan of 10,000 rows", Some(1.15), 4, reads::scan),
-    scenario(
+    Scenario::new("page of 20", None, 500, reads::page),
+    Scenario::new("scan of 10,000 rows", Some(1.15), 4, reads::scan),
+    Scenario::new(
         "100 users, their posts, their comments",
         None,
         8,
         reads::loading_plan,
     ),
-    scenario(
+    Scenario::new(
         "insert one by one, NORMAL",
         None,
         1_000,
         writes::insert_normal,
     ),
-    scenario("insert one by one, FULL", None, 100, writes::insert_full),
-    scenario(
+    Scenario::new("insert one by one, FULL", None, 100, writes::insert_full),
+    Scenario::new(
         "insert, 64 tasks, NORMAL",
         Some(1.0 / 4.0),
         6_400,
         writes::insert_tasks_normal,
     ),
-    scenario(
+    Scenario::new(
         "insert, 64 tasks, FULL",
         Some(1.0 / 15.0),
         1_920,
         writes::insert_tasks_full,
     ),
-    scenario(
+    Scenario::new(
         "bulk insert of 100,000 users",
         Some(1.0),
         1,
         writes::bulk_insert_users,
     ),
-    scenario(
+    Scenario::new(
         "bulk insert of 100,000 comments",
         Some(1.0),
         1,
         writes::bulk_insert_comments,
     ),
-    scenario("bulk update of 10,000", None, 1, writes::bulk_update),
+    Scenario::new("bulk update of 10,000", None, 1, writes::bulk_update),
 ];

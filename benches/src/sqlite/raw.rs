@@ -10,8 +10,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::Durability;
-use super::plan::{Article, Author, Remark};
 use crate::data::{PAGE, RawNewUser};
+use crate::plan::{Article, Author, Remark};
 
 const USERS: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, updated_at \
      FROM users";
