@@ -380,16 +380,18 @@ impl Loaded<'_> {
     /// The relation's rows by parent, with their own relations loaded.
     pub async fn take<C: Load>(&mut self, slot: Slot<C>) -> Result<Children<C>> {
         let (parents, rows): (Vec<_>, Vec<_>) = self.linked::<C::Row>(slot.0)?.into_iter().unzip();
-        let mut by_parent: FxHashMap<Value, VecDeque<Vec<C>>> = FxHashMap::default();
         let rows = C::finish(self.loader, rows).await?;
-        for ((parent, copy), child) in parents.into_iter().zip(rows) {
-            let copies = by_parent.entry(parent).or_default();
-            if copies.len() <= copy {
-                copies.resize_with(copy + 1, Vec::new);
+        let mut children = Children::default();
+        // A parent's rows mostly come together, and are looked for once then.
+        let mut run: Option<((Value, usize), Vec<C>)> = None;
+        for (parent, child) in parents.into_iter().zip(rows) {
+            match &mut run {
+                Some((same, rows)) if *same == parent => rows.push(child),
+                _ => children.extend(run.replace((parent, vec![child]))),
             }
-            copies[copy].push(child);
         }
-        Ok(Children { by_parent })
+        children.extend(run);
+        Ok(children)
     }
 
     /// The relation's counts by parent.
@@ -409,7 +411,30 @@ pub struct Children<C> {
     by_parent: FxHashMap<Value, VecDeque<Vec<C>>>,
 }
 
+impl<C> Default for Children<C> {
+    fn default() -> Self {
+        Self {
+            by_parent: FxHashMap::default(),
+        }
+    }
+}
+
 impl<C> Children<C> {
+    /// Adds rows of one parent, the so-many-th with its value.
+    fn extend(&mut self, rows: Option<((Value, usize), Vec<C>)>) {
+        let Some(((parent, copy), mut rows)) = rows else {
+            return;
+        };
+        let copies = self.by_parent.entry(parent).or_default();
+        if copies.len() <= copy {
+            copies.resize_with(copy + 1, Vec::new);
+        }
+        match &mut copies[copy] {
+            none if none.is_empty() => *none = rows,
+            some => some.append(&mut rows),
+        }
+    }
+
     /// All rows of the next parent with this value, in order.
     pub fn many(&mut self, parent: &Value) -> Vec<C> {
         let copies = self.by_parent.get_mut(parent);
@@ -473,7 +498,11 @@ struct Linked<T> {
 impl<T: Send + 'static> Sink for Linked<T> {
     fn row(&mut self, row: &dyn Row) -> Result<Flow> {
         let parent = row.value(0, self.kind)?.to_value();
-        let copies = self.copies.get(&parent).copied().unwrap_or(1);
+        let copies = if self.copies.is_empty() {
+            1
+        } else {
+            self.copies.get(&parent).copied().unwrap_or(1)
+        };
         for copy in 1..copies {
             let row = (self.decode)(row)?;
             self.rows.push(((parent.clone(), copy), row));
