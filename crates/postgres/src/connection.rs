@@ -42,7 +42,7 @@ impl Connector {
     pub(crate) fn new(options: Arc<PostgresOptions>) -> Result<Self> {
         let tls = tls::load(&options)?;
         Ok(Self {
-            canceller: Arc::new(Canceller::new(Arc::clone(&options), tls.clone())),
+            canceller: Arc::new(Canceller::new(Arc::clone(&options), Tls::clone(&tls))),
             options,
             tls,
             moves: Arc::default(),
@@ -214,8 +214,9 @@ impl Connection {
         if let Some(backend) = self.backend {
             return self.connector.canceller().cancel(backend).await;
         }
+        let tls = Tls::clone(&self.connector.tls);
         let token = self.client.cancel_token();
-        match timeout(CANCEL_MAX, token.cancel_query(self.connector.tls.clone())).await {
+        match timeout(CANCEL_MAX, token.cancel_query(tls)).await {
             Ok(Ok(())) => sleep(CANCEL_EFFECT).await,
             Ok(Err(error)) => tracing::debug!(%error, "a statement could not be cancelled"),
             Err(_) => tracing::debug!("the server did not take the request to cancel a statement"),

@@ -27,7 +27,7 @@ pub(crate) async fn dial(config: &Config, tls: &Tls) -> Result<(Client, JoinHand
 
 async fn open(config: &Config, tls: &Tls) -> Result<(Client, JoinHandle<()>), Error> {
     // Boxed: it is large, and whoever waits for a connection would carry its size.
-    let (client, driver) = Box::pin(config.connect(tls.clone())).await?;
+    let (client, driver) = Box::pin(config.connect(Tls::clone(tls))).await?;
     let driving = tokio::spawn(async move {
         if let Err(error) = driver.await {
             tracing::warn!(%error, "a connection to the server broke");

@@ -25,3 +25,25 @@ pub(crate) fn load(options: &PostgresOptions) -> Result<Tls> {
 pub(crate) fn explain(_: &tokio_postgres::Error) -> Option<Error> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_core::ErrorKind;
+
+    #[test]
+    fn what_insists_on_encryption_is_refused() {
+        for (mode, refused) in [
+            ("disable", false),
+            ("prefer", false),
+            ("require", true),
+            ("verify-ca", true),
+            ("verify-full", true),
+        ] {
+            let url = format!("postgres://h/d?sslmode={mode}");
+            let outcome = load(&PostgresOptions::new(&url).unwrap());
+            let kind = outcome.err().map(|error| error.kind());
+            assert_eq!(kind, refused.then_some(ErrorKind::Unsupported), "{mode}");
+        }
+    }
+}
