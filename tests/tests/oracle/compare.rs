@@ -12,6 +12,7 @@ use larder_core::{
     Table, Transaction, TxOptions, Value, Write,
 };
 
+use crate::keys::Keys;
 use crate::operations::Op;
 use crate::tables::Schema;
 
@@ -22,6 +23,10 @@ pub(crate) struct Side {
     name: &'static str,
     store: Arc<dyn Storage>,
     open: Vec<Box<dyn Transaction>>,
+    /// Those that are to be taken back by hand.
+    keys: Option<Keys>,
+    /// Whether two spellings of a JSON value are the same.
+    by_meaning: bool,
 }
 
 /// What an operation answers.
@@ -61,7 +66,21 @@ impl Side {
             name,
             store,
             open: Vec::new(),
+            keys: None,
+            by_meaning: false,
         }
+    }
+
+    /// Has JSON values compared by what they mean.
+    pub(crate) fn by_meaning(mut self) -> Self {
+        self.by_meaning = true;
+        self
+    }
+
+    /// Takes back the keys of writes that failed or were rolled back.
+    pub(crate) fn taking_back(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -79,7 +98,24 @@ impl Side {
             .map_or(&*self.store, |open| &**open as &dyn Storage)
     }
 
-    pub(crate) async fn run(&mut self, op: &Op) -> Answer {
+    pub(crate) async fn run(&mut self, op: &Op) -> Result<Answer> {
+        let Some(mut keys) = self.keys.take() else {
+            return Ok(self.answer(op).await);
+        };
+        let before = keys.positions().await?;
+        let answer = self.answer(op).await;
+        match (op, &answer) {
+            (_, Answer::Failed { .. }) => keys.go_back(&before).await?,
+            (Op::Begin, _) => keys.begin().await?,
+            (Op::Commit, _) => keys.end(true).await?,
+            (Op::Rollback | Op::Abandon, _) => keys.end(false).await?,
+            _ => {}
+        }
+        self.keys = Some(keys);
+        Ok(answer)
+    }
+
+    async fn answer(&mut self, op: &Op) -> Answer {
         self.try_run(op)
             .await
             .unwrap_or_else(|error| Answer::of(&error))
@@ -90,14 +126,16 @@ impl Side {
             Op::Read(select) => {
                 let rows = Rows::new(Collect::of_select(select));
                 let rows = self.top().read(select.clone(), rows).await?;
-                Ok(Answer::Rows(rows.into_sink::<Collect>()?.rows))
+                Ok(Answer::Rows(
+                    rows.into_sink::<Collect>()?.rows(self.by_meaning),
+                ))
             }
             Op::Write(write) => {
                 let rows = Rows::new(Collect::of_write(write));
                 let (written, rows) = self.top().write(write.clone(), rows).await?;
                 Ok(Answer::Written(
                     written.rows,
-                    rows.into_sink::<Collect>()?.rows,
+                    rows.into_sink::<Collect>()?.rows(self.by_meaning),
                 ))
             }
             Op::Begin => {
@@ -162,7 +200,8 @@ pub(crate) async fn dump(side: &Side, schema: &Schema) -> Result<Dump> {
             .collect();
         let rows = Rows::new(Collect::of_select(&select));
         let rows = side.top().read(select, rows).await?;
-        tables.insert(table.name, rows.into_sink::<Collect>()?.rows);
+        let rows = rows.into_sink::<Collect>()?.rows(side.by_meaning);
+        tables.insert(table.name, rows);
     }
     Ok(Dump(tables))
 }
@@ -311,6 +350,15 @@ fn same_value(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// Writes JSON in one way, whatever it was written in.
+fn spell_alike(value: &mut Value) {
+    if let Value::Json(text) = value
+        && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
+    {
+        *text = parsed.to_string();
+    }
+}
+
 /// Keeps every row's values.
 struct Collect {
     kinds: Vec<Kind>,
@@ -327,6 +375,13 @@ impl Collect {
             kinds: parent.into_iter().chain(own).collect(),
             rows: Vec::new(),
         }
+    }
+
+    fn rows(mut self, by_meaning: bool) -> Vec<Values> {
+        if by_meaning {
+            self.rows.iter_mut().flatten().for_each(spell_alike);
+        }
+        self.rows
     }
 
     fn of_write(write: &Write) -> Self {
