@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::ClientWrapper;
@@ -15,6 +15,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, RowStream, Statement};
 
 use crate::bind::Bound;
+use crate::cancel_request;
 use crate::canceller::{Backend, Canceller};
 use crate::dial::dial;
 use crate::error;
@@ -85,6 +86,7 @@ impl Connector {
                 connector: self.clone(),
                 moves,
                 opened: Instant::now(),
+                tainted: AtomicBool::new(false),
             }),
             Ok(Err(error)) => Err(error::connect_failed(error)),
             Err(_) => Err(error::connect_late(limit)),
@@ -109,6 +111,8 @@ pub(crate) struct Connection {
     /// How often the server had been left before.
     moves: u64,
     opened: Instant,
+    /// Whether it may still be hit by something, or has settings of somebody's own.
+    tainted: AtomicBool,
 }
 
 impl Deref for Connection {
@@ -141,6 +145,16 @@ impl Connection {
         if error.is_read_only() && !self.is_left() {
             self.connector.leave();
         }
+    }
+
+    /// Has it closed instead of given to somebody else.
+    pub(crate) fn taint(&self) {
+        self.tainted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it must not be given to somebody else.
+    pub(crate) fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn age(&self) -> Duration {
@@ -208,15 +222,23 @@ impl Connection {
         self.prepared.clear();
     }
 
-    /// Stops what the connection runs. False if it is not certain that what is sent next is not
-    /// stopped as well.
-    pub(crate) async fn cancel(&self) -> bool {
+    /// Stops what the connection runs. Unless this has come to its end and is certain that what is
+    /// sent next is not stopped as well, the connection is tainted.
+    pub(crate) async fn cancel(&self) {
+        let tainted_before = self.tainted.swap(true, Ordering::Relaxed);
+        if self.try_cancel().await && !tainted_before {
+            self.tainted.store(false, Ordering::Relaxed);
+        }
+    }
+
+    async fn try_cancel(&self) -> bool {
         if let Some(backend) = self.backend {
             return self.connector.canceller().cancel(backend).await;
         }
         let tls = Tls::clone(&self.connector.tls);
         let token = self.client.cancel_token();
-        match timeout(CANCEL_MAX, token.cancel_query(tls)).await {
+        let config = self.connector.options.to_config();
+        match timeout(CANCEL_MAX, cancel_request::send(&token, &config, tls)).await {
             Ok(Ok(())) => sleep(CANCEL_EFFECT).await,
             Ok(Err(error)) => tracing::debug!(%error, "a statement could not be cancelled"),
             Err(_) => tracing::debug!("the server did not take the request to cancel a statement"),

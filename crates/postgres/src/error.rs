@@ -197,10 +197,14 @@ impl fmt::Display for Said {
 impl StdError for Said {}
 
 fn said(refused: &DbError) -> Said {
-    Said {
-        state: refused.code().code().to_owned(),
-        message: refused.message().to_owned(),
-    }
+    let state = refused.code().code().to_owned();
+    // Class 22, of data, repeats the value.
+    let message = if state.starts_with("22") {
+        "a value was refused".to_owned()
+    } else {
+        refused.message().to_owned()
+    };
+    Said { state, message }
 }
 
 /// Where an error of the driver comes from.

@@ -5,7 +5,7 @@
 //! gone back to when it fails or was dropped half-way; the next statement replaces it. Point reads
 //! go without: there is nothing to undo, and they do not fail by themselves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use larder_core::raw::RawAccess;
@@ -13,10 +13,15 @@ use larder_core::{
     Error, Isolation, RawStatement, Result, Rows, Select, TxOptions, Write, Written,
 };
 
+use tokio::time::timeout;
+
 use crate::connection::{Connection, Failure};
 use crate::database::Database;
 use crate::pool::Lease;
 use crate::{error, raw, read, write};
+
+/// How long a statement that was dropped half-way may take to be undone.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// A connection with an open transaction. Dropping it rolls back.
 #[derive(Debug)]
@@ -51,12 +56,21 @@ impl Held {
     }
 
     /// Undoes what was dropped half-way, so that the next statement can be run.
+    ///
+    /// # Errors
+    /// If that cannot be done, or takes too long: the transaction is lost.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         if self.guard != Guard::Unsettled {
             return Ok(());
         }
-        self.lease.cancel().await;
-        self.undo_statement().await
+        let undone = async {
+            self.lease.cancel().await;
+            self.undo_statement().await
+        };
+        match timeout(SETTLE_MAX, undone).await {
+            Ok(undone) => undone,
+            Err(_) => Err(error::connection_lost()),
+        }
     }
 
     async fn undo_statement(&mut self) -> Result<()> {
@@ -74,10 +88,12 @@ impl Held {
         }
     }
 
-    /// Runs a statement behind a savepoint, and goes back to it if it fails.
+    /// Runs a statement behind a savepoint, and goes back to it if it fails. By the deadline, with
+    /// some grace: `None` if nobody knows then.
     async fn guarded<T>(
         &mut self,
-        work: impl AsyncFnOnce(&Connection) -> Option<Result<T, Failure>>,
+        deadline: Option<Instant>,
+        work: impl AsyncFnOnce(&Connection) -> Result<T, Failure>,
     ) -> Option<Result<T, Failure>> {
         let set = match self.guard {
             Guard::None => "SAVEPOINT larder_w",
@@ -85,21 +101,20 @@ impl Held {
         };
         self.set_guard(Guard::Unsettled);
         let connection: &Connection = &self.lease;
-        let (set, done) = join(connection.batch_execute(set), work(connection)).await;
-        match (set, done) {
+        let both = join(connection.batch_execute(set), work(connection));
+        match write::by_deadline(connection, Instant::now(), deadline, both).await? {
             (Err(cause), _) => Some(Err(Failure::Own(error::transaction_lost(cause)))),
-            (Ok(()), Some(Ok(value))) => {
+            (Ok(()), Ok(value)) => {
                 self.set_guard(Guard::Set);
                 Some(Ok(value))
             }
-            (Ok(()), Some(Err(failure))) => {
+            (Ok(()), Err(failure)) => {
                 if matches!(failure, Failure::Driver(_)) {
-                    // If this fails too, the next statement says so.
-                    let _ = self.undo_statement().await;
+                    // If this fails or takes too long, the next statement says so.
+                    let _ = timeout(SETTLE_MAX, self.undo_statement()).await;
                 }
                 Some(Err(failure))
             }
-            (Ok(()), None) => None,
         }
     }
 
@@ -114,7 +129,9 @@ impl Held {
                 .map_err(|failure| self.of_read(failure, select));
         }
         let shown = self
-            .guarded(async |connection| Some(read::show(connection, select, rows).await))
+            .guarded(None, async |connection| {
+                read::show(connection, select, rows).await
+            })
             .await;
         match shown {
             Some(Ok(larder_core::Flow::Stop)) => {
@@ -140,9 +157,9 @@ impl Held {
     /// Runs reads sent together.
     pub(crate) async fn read_all(&mut self, queries: &mut [(Select, Rows)]) -> Result<()> {
         let done = self
-            .guarded(async |connection| {
+            .guarded(None, async |connection| {
                 let all = read::all_on(connection, queries).await;
-                Some(all.map_err(|(failure, table)| Failure::Own(failure.of_read(table))))
+                all.map_err(|(failure, table)| Failure::Own(failure.of_read(table)))
             })
             .await;
         match done {
@@ -155,11 +172,9 @@ impl Held {
 
     /// Runs a write; if it fails, it is undone alone.
     pub(crate) async fn write(&mut self, write: &Write, rows: &mut Rows) -> Result<Written> {
-        let (started, deadline) = (Instant::now(), write.deadline);
         let done = self
-            .guarded(async |connection| {
-                let work = write::statements(connection, write, rows);
-                write::by_deadline(connection, started, deadline, work).await
+            .guarded(write.deadline, async |connection| {
+                write::statements(connection, write, rows).await
             })
             .await;
         match done {
@@ -183,16 +198,13 @@ impl Held {
 
     /// Runs a statement in SQL; if it fails, it is undone alone.
     pub(crate) async fn sql(&mut self, raw: &RawStatement, rows: &mut Rows) -> Result<Written> {
-        let (started, deadline, access) = (Instant::now(), raw.deadline, raw.access);
+        let access = raw.access;
         let done = self
-            .guarded(async |connection| {
-                let work = async {
-                    if access == RawAccess::Read {
-                        raw::forbid_writes(connection).await?;
-                    }
-                    raw::statement(connection, raw, rows).await
-                };
-                write::by_deadline(connection, started, deadline, work).await
+            .guarded(raw.deadline, async |connection| {
+                if access == RawAccess::Read {
+                    raw::forbid_writes(connection).await?;
+                }
+                raw::statement(connection, raw, rows).await
             })
             .await;
         match done {
@@ -204,6 +216,10 @@ impl Held {
             }
             Some(Err(Failure::Driver(cause))) if error::is_lost(&cause) => {
                 Err(error::transaction_lost(cause))
+            }
+            Some(Err(Failure::Driver(cause))) if error::is_stale_plan(&cause) => {
+                self.lease.forget_statements();
+                Err(error::schema_changed(cause))
             }
             Some(Err(failure)) => {
                 if matches!(failure, Failure::Own(_)) {
@@ -219,7 +235,9 @@ impl Held {
     /// Says how the read would be executed.
     pub(crate) async fn explain(&mut self, select: &Select) -> Result<String> {
         let explained = self
-            .guarded(async |connection| Some(read::explain(connection, select).await))
+            .guarded(None, async |connection| {
+                read::explain(connection, select).await
+            })
             .await;
         match explained {
             Some(explained) => explained.map_err(|failure| self.of_read(failure, select)),
@@ -243,17 +261,18 @@ impl Held {
 
     /// Undoes what was done since the savepoint.
     pub(crate) async fn undo_savepoint(&mut self, level: usize) -> Result<()> {
-        self.control(&format!(
-            "ROLLBACK TO larder_{level}; RELEASE larder_{level}"
-        ))
-        .await
+        // The savepoint stays, so that this can be said again if its answer was not waited for. A
+        // later one of the same name stands before it.
+        self.control(&format!("ROLLBACK TO larder_{level}")).await
     }
 
     async fn control(&mut self, sql: &str) -> Result<()> {
+        // Known at once: what is sent is carried out, whether somebody waits for it or not.
+        self.guard = Guard::None;
         self.lease.begin();
         let done = self.lease.batch_execute(sql).await;
         done.map_err(error::transaction_lost)?;
-        self.set_guard(Guard::None);
+        self.lease.pause();
         Ok(())
     }
 
@@ -279,13 +298,23 @@ impl Held {
     }
 }
 
+/// The isolation that a transaction with these options has.
+pub(crate) fn isolation(options: &TxOptions) -> Isolation {
+    // One that only reads sees one snapshot, says the contract.
+    let least = if options.read_only {
+        Isolation::Snapshot
+    } else {
+        Isolation::ReadCommitted
+    };
+    options.isolation.unwrap_or(least).max(least)
+}
+
 fn begin_sql(options: &TxOptions) -> &'static str {
-    match (options.isolation, options.read_only) {
-        (Some(Isolation::Serializable), false) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
-        (Some(Isolation::Serializable), true) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY",
-        (Some(Isolation::Snapshot), false) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
-        // A transaction that only reads sees one snapshot, says the contract.
+    match (isolation(options), options.read_only) {
+        (Isolation::Serializable, false) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
+        (Isolation::Serializable, true) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY",
+        (Isolation::Snapshot, false) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
         (_, true) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        (_, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        (Isolation::ReadCommitted, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     }
 }

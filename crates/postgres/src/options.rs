@@ -118,7 +118,7 @@ impl PostgresOptions {
             waiting_max: 10_000,
             acquire_timeout: secs(10),
             connect_timeout,
-            statement_timeout: Some(secs(60)),
+            statement_timeout: None,
             idle_timeout: secs(600),
             max_lifetime: secs(1_800),
             pre_ping: PrePing::AfterIdle(secs(10)),
@@ -161,7 +161,7 @@ impl PostgresOptions {
     }
 
     /// How long the server lets one statement run, whoever waits for it: a net below the deadlines
-    /// of the calls. Default 60 s; `None` leaves it to the server. Needs a connection of its own:
+    /// of the calls, for streams too. Default: left to the server. Needs a connection of its own:
     /// without [prepared statements](Self::prepared_statements) it is not set.
     pub fn statement_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.statement_timeout = timeout;

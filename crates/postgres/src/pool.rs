@@ -100,7 +100,9 @@ impl Pool {
             return;
         };
         let (pool, limit) = (self.pool.weak(), self.shared.options.idle_timeout);
-        let pause = (limit / 4).clamp(Duration::from_millis(100), Duration::from_mins(1));
+        // The runtime's clock is then always due before a call's deadline. Were it not, every call
+        // would wake the thread that sleeps until the next one, only to set it.
+        let pause = (limit / 4).clamp(Duration::from_millis(100), Duration::from_secs(1));
         runtime.spawn(async move {
             loop {
                 sleep(pause).await;
@@ -322,7 +324,10 @@ impl Place {
         let Some(connection) = &self.object else {
             return false;
         };
-        if runs && !connection.cancel().await {
+        if runs {
+            connection.cancel().await;
+        }
+        if connection.is_tainted() {
             return false;
         }
         matches!(
@@ -335,9 +340,12 @@ impl Place {
         let Some(object) = self.object.take() else {
             return;
         };
-        let superfluous = Object::pool(&object)
-            .is_some_and(|pool| pool.status().size > self.shared.options.max_size);
-        if superfluous || object.is_closed() {
+        let superfluous = Object::pool(&object).is_some_and(|pool| {
+            let status = pool.status();
+            // One that somebody waits for is not.
+            status.size > self.shared.options.max_size && status.waiting == 0
+        });
+        if superfluous || object.is_closed() || object.is_tainted() {
             drop(Object::take(object));
         }
     }

@@ -56,12 +56,14 @@ async fn alone(
     begun.map_err(|cause| Failure::Own(error::begin_failed(cause)))?;
     match statement(connection, raw, rows).await {
         Ok(written) => {
-            write::commit(connection).await.map_err(Failure::Own)?;
+            if let Err(error) = write::commit(connection).await {
+                write::roll_back(connection).await;
+                return Err(Failure::Own(error));
+            }
             Ok(written)
         }
         Err(failure) => {
-            // Nothing to do if this fails as well: the connection is gone.
-            let _ = connection.batch_execute("ROLLBACK").await;
+            write::roll_back(connection).await;
             Err(failure)
         }
     }
@@ -82,6 +84,9 @@ pub(crate) async fn statement(
 ) -> Result<Written, Failure> {
     let bound = bind::of_raw(&raw.params);
     check_placeholders(raw)?;
+    if may_leave_something(raw.text.as_str()) {
+        connection.taint();
+    }
     if !connection.is_named() {
         let found = connection.once(raw.text.as_str(), &bound).await?;
         return show(found, raw, None, rows).await;
@@ -179,6 +184,16 @@ fn kind(ty: &Type) -> Option<Kind> {
         Type::JSON | Type::JSONB => Kind::Json,
         _ => return None,
     })
+}
+
+/// Whether a text may change settings of the session, or leave locks or tables in it, which are
+/// nobody else's business.
+fn may_leave_something(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["set_config", "advisory", "temp", "into"]
+        .iter()
+        .any(|word| text.contains(word))
+        && !text.trim_start().starts_with("insert into")
 }
 
 /// Refuses values that no placeholder stands for; the server would take them in silence.

@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use larder_core::raw::RawAccess;
 use larder_core::{
-    Capabilities, Error, ErrorKind, RawStatement, Result, Rows, Select, Storage, Transaction,
-    TxOptions, Write, Written,
+    Capabilities, Error, ErrorKind, Isolation, RawStatement, Result, Rows, Select, Storage,
+    Transaction, TxOptions, Write, Written,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
 use crate::database::Database;
-use crate::held::Held;
+use crate::held::{self, Held};
 use crate::read::Task;
 
 /// How long an operation waits for a stream of its own transaction.
@@ -42,6 +42,7 @@ pub(crate) struct PostgresTransaction {
 #[derive(Debug)]
 struct Shared {
     database: Arc<Database>,
+    isolation: Isolation,
     state: Arc<Mutex<State>>,
     /// The handles that were dropped and not looked at yet.
     abandoned: std::sync::Mutex<Vec<u64>>,
@@ -57,6 +58,8 @@ struct State {
     open: Vec<Level>,
     /// How many handles there have been.
     handles: u64,
+    /// The level that is to be undone before anything else.
+    undoing: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,9 +89,11 @@ pub(crate) async fn begin(
         held: Some(held),
         open: vec![level],
         handles: 1,
+        undoing: None,
     };
     let shared = Shared {
         database: Arc::clone(database),
+        isolation: held::isolation(&options),
         state: Arc::new(Mutex::new(state)),
         abandoned: std::sync::Mutex::default(),
         streaming: std::sync::Mutex::default(),
@@ -112,7 +117,10 @@ impl Shared {
             )),
             Some(_) => {
                 check_deadline(deadline)?;
-                state.held()?.settle().await?;
+                if let Err(lost) = state.held()?.settle().await {
+                    state.end();
+                    return Err(lost);
+                }
                 Ok(state)
             }
         }
@@ -174,7 +182,14 @@ impl Shared {
             .iter()
             .filter_map(|serial| state.open.iter().position(|level| level.serial == *serial));
         if let Some(level) = levels.min() {
+            state.open.truncate(level);
+            // Noted before anything is waited for: whoever comes next goes on with it.
+            let other = state.undoing.unwrap_or(usize::MAX);
+            state.undoing = Some(level.min(other));
+        }
+        if let Some(level) = state.undoing {
             state.undo(level).await;
+            state.undoing = None;
         }
     }
 }
@@ -188,9 +203,8 @@ impl State {
         self.open.last().is_none_or(|level| level.read_only)
     }
 
-    /// Undoes the level and those above it.
+    /// Undoes the level, whose handles are gone.
     async fn undo(&mut self, level: usize) {
-        self.open.truncate(level);
         if level > 0
             && let Some(held) = &mut self.held
             && held.settle().await.is_ok()
@@ -203,6 +217,12 @@ impl State {
         if let Some(held) = self.held.take() {
             held.roll_back().await;
         }
+    }
+
+    /// Gives the transaction up; the server rolls it back.
+    fn end(&mut self) {
+        self.open.clear();
+        self.held = None;
     }
 }
 
@@ -276,6 +296,16 @@ impl Storage for PostgresTransaction {
 
     async fn begin(&self, options: TxOptions) -> Result<Box<dyn Transaction>> {
         self.capabilities().check_tx(&options)?;
+        if let Some(asked) = options
+            .isolation
+            .filter(|asked| *asked > self.shared.isolation)
+        {
+            let has = self.shared.isolation;
+            return Err(Error::unsupported(
+                "postgres",
+                &format!("{asked:?} isolation inside a transaction that has {has:?}"),
+            ));
+        }
         let mut state = self.shared.enter(self.serial, options.deadline).await?;
         let level = state.open.len();
         state.held()?.set_savepoint(level).await?;
@@ -304,10 +334,10 @@ impl Transaction for PostgresTransaction {
         let mut state = self.shared.enter(self.serial, None).await?;
         let level = state.open.len() - 1;
         if level > 0 {
-            state.held()?.release_savepoint(level).await?;
+            // Noted before the answer: what is sent is carried out, whether somebody waits or not.
             state.open.pop();
             self.committed.store(true, Ordering::Relaxed);
-            return Ok(());
+            return state.held()?.release_savepoint(level).await;
         }
         let held = state.held.take().ok_or_else(ended)?;
         state.open.clear();
@@ -341,8 +371,7 @@ impl Drop for PostgresTransaction {
             self.shared.end_stream();
             // If the connection is in use, the last one that has it lets it go.
             if let Ok(mut state) = self.shared.state.try_lock() {
-                state.open.clear();
-                state.held = None; // dropping it has it rolled back
+                state.end(); // dropping it has it rolled back
             }
         }
     }

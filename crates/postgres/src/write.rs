@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::future::join;
+use futures_util::future::{Either, select};
 use futures_util::{SinkExt, StreamExt};
 use larder_core::write::WriteOp;
 use larder_core::{Error, Flow, Result, Rows, Write, Written};
@@ -66,8 +66,11 @@ pub(crate) async fn by_deadline<T>(
     let limit = deadline.saturating_duration_since(started);
     let grace = (limit / 10).clamp(GRACE_MIN, GRACE_MAX);
     let cancelled = async {
-        // The answer may come before the server has taken the request.
-        join(connection.cancel(), work).await.1
+        match select(pin!(connection.cancel()), work).await {
+            Either::Left(((), work)) => work.await,
+            // It came by itself. The request may still arrive: the connection stays tainted.
+            Either::Right((answer, _)) => answer,
+        }
     };
     timeout(grace, cancelled).await.ok()
 }
@@ -103,14 +106,23 @@ async fn try_alone(
     begin(connection).await?;
     match statements(connection, write, rows).await {
         Ok(written) => {
-            commit(connection).await.map_err(Failure::Own)?;
+            if let Err(error) = commit(connection).await {
+                roll_back(connection).await;
+                return Err(Failure::Own(error));
+            }
             Ok(written)
         }
         Err(failure) => {
-            // Nothing to do if this fails as well: the connection is gone.
-            let _ = connection.batch_execute("ROLLBACK").await;
+            roll_back(connection).await;
             Err(failure)
         }
+    }
+}
+
+/// Ends a transaction that has failed. A connection that cannot is not used again.
+pub(crate) async fn roll_back(connection: &Connection) {
+    if connection.batch_execute("ROLLBACK").await.is_err() {
+        connection.taint();
     }
 }
 
@@ -129,9 +141,12 @@ pub(crate) async fn commit(connection: &Connection) -> Result<()> {
 }
 
 /// Whether the write is one statement, which is a transaction by itself.
+///
+/// COPY is none: the driver answers it before the server has committed.
 fn is_one(connection: &Connection, write: &Write) -> bool {
     largest_key(write).is_none()
-        && (goes_by_copy(connection, write) || chunks(Dialect::Postgres, write).nth(1).is_none())
+        && !goes_by_copy(connection, write)
+        && chunks(Dialect::Postgres, write).nth(1).is_none()
 }
 
 /// Runs the write's statements. The caller sees to it that they are undone together.

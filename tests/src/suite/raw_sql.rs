@@ -109,9 +109,10 @@ async fn every_kind_can_be_bound_and_read(db: TestDb) -> Result<()> {
         Decimal::new(-1_050, 2),
         None,
     );
-    let (a, b, c, d, e, f, g, h) = numbers;
-    let read = db.sql("SELECT $1, $2, $3, $4, $5, $6, $7, $8").bind(a);
-    let read = read.bind(b).bind(c).bind(d).bind(e).bind(f).bind(g).bind(h);
+    let read = db.sql("SELECT $1, $2, $3, $4, $5, $6, $7, $8");
+    let read = read.bind(numbers.0).bind(numbers.1).bind(numbers.2);
+    let read = read.bind(numbers.3).bind(numbers.4).bind(numbers.5);
+    let read = read.bind(numbers.6).bind(numbers.7);
     assert_eq!(read.one::<Numbers>().await?, numbers);
 
     type Others = (String, Vec<u8>, Timestamp, Date, Uuid, Option<String>);
