@@ -218,7 +218,8 @@ impl Drop for OnLane {
         }
         // Whoever waited has gone. If nobody has had an answer for long, the server is not there
         // any more, and whoever comes next should not wait for it too.
-        let silent = self.lanes.now() - self.lane.answered.load(Ordering::Relaxed);
+        let answered = self.lane.answered.load(Ordering::Relaxed);
+        let silent = self.lanes.now().saturating_sub(answered);
         let waited = self.started.elapsed();
         if waited >= STALLED / 10 && silent >= STALLED.as_millis() as u64 {
             self.lane.retired.store(true, Ordering::Relaxed);
