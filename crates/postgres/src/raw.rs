@@ -44,6 +44,24 @@ async fn alone(
     raw: &RawStatement,
     rows: &mut Rows,
 ) -> Result<Written, Failure> {
+    match try_alone(connection, raw, rows).await {
+        // Refused before anything was done, and not the next time.
+        Err(Failure::Driver(cause)) if error::is_stale_plan(&cause) => {
+            connection.forget_statements();
+            if rows.count() > 0 && !rows.restart() {
+                return Err(Failure::Driver(cause));
+            }
+            try_alone(connection, raw, rows).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn try_alone(
+    connection: &Connection,
+    raw: &RawStatement,
+    rows: &mut Rows,
+) -> Result<Written, Failure> {
     let begin = match raw.access {
         RawAccess::Read => "BEGIN READ ONLY",
         // What comes is known before it runs, or nobody wants it: a transaction by itself.
