@@ -37,38 +37,38 @@ pub(crate) async fn run(database: &Database, select: &Select, rows: &mut Rows) -
 
 /// Runs a read on a connection of its own.
 async fn run_alone(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
-    let mut lease = database.acquire(None).await?;
-    if rows.may_wait() {
-        return run_streamed(lease, select, rows).await;
-    }
-    let outcome = match on_lease(&mut lease, select, rows).await {
-        Err(failure) if may_repeat(&lease, &failure, rows) => {
+    let mut repeated = false;
+    loop {
+        let mut lease = database.acquire(None).await?;
+        let outcome = if rows.may_wait() {
+            run_streamed(lease, select, rows).await?
+        } else {
+            let outcome = on_lease(&mut lease, select, rows).await;
             drop(lease);
-            let mut lease = database.acquire(None).await?;
-            on_lease(&mut lease, select, rows).await
+            outcome
+        };
+        match outcome {
+            Err(failure) if !repeated && failure.is_lost() && starts_over(rows) => repeated = true,
+            outcome => return outcome.map_err(|failure| failure.of_read(select.table)),
         }
-        outcome => outcome,
-    };
-    outcome.map_err(|failure| failure.of_read(select.table))
+    }
 }
 
 /// Runs a read whose rows are taken while it goes on. In a task of its own: whoever takes them may
 /// stop polling, and the connection must come back all the same.
-async fn run_streamed(mut lease: Lease, select: &Select, rows: &mut Rows) -> Result<()> {
+async fn run_streamed(
+    mut lease: Lease,
+    select: &Select,
+    rows: &mut Rows,
+) -> Result<Result<(), Failure>> {
     let (select, mut given) = (select.clone(), std::mem::replace(rows, Rows::discard()));
     let reading = Task::spawn(async move {
-        let outcome = match on_lease(&mut lease, &select, &mut given).await {
-            Err(failure) if may_repeat(&lease, &failure, &mut given) => {
-                on_lease(&mut lease, &select, &mut given).await
-            }
-            outcome => outcome,
-        };
-        let outcome = outcome.map_err(|failure| failure.of_read(select.table));
+        let outcome = on_lease(&mut lease, &select, &mut given).await;
         (given, outcome)
     });
     let (given, outcome) = reading.join().await?;
     *rows = given;
-    outcome
+    Ok(outcome)
 }
 
 /// A task that ends when it is dropped.
@@ -110,17 +110,15 @@ async fn run_shared(database: &Database, select: &Select, rows: &mut Rows) -> Re
     let mut repeated = false;
     loop {
         let lane = database.lanes().enter().await?;
-        let outcome = show(&lane, select, rows).await;
-        let again = match &outcome {
-            Err(failure) => !repeated && may_repeat(&lane, failure, rows),
-            Ok(_) => false,
-        };
+        let outcome = show_planned(&lane, select, rows).await;
         lane.answered();
-        if !again {
-            let shown = outcome.map(drop);
-            return shown.map_err(|failure| failure.of_read(select.table));
+        match outcome {
+            Err(failure) if !repeated && failure.is_lost() && starts_over(rows) => repeated = true,
+            outcome => {
+                let shown = outcome.map(drop);
+                return shown.map_err(|failure| failure.of_read(select.table));
+            }
         }
-        repeated = true;
     }
 }
 
@@ -135,19 +133,28 @@ pub(crate) async fn run_all(database: &Database, queries: &mut [(Select, Rows)])
         return Ok(());
     }
     let mut lease = database.acquire(None).await?;
-    lease.begin();
-    match all_on(&lease, queries).await {
-        Ok(()) => {
+    let mut repeated = false;
+    loop {
+        lease.begin();
+        let Err((failure, table)) = all_on(&lease, queries).await else {
             lease.end();
-            Ok(())
+            return Ok(());
+        };
+        let (stale, lost) = (failure.is_stale(), failure.is_lost());
+        if stale {
+            lease.forget_statements();
         }
-        Err((failure, table)) => {
-            if let Failure::Driver(cause) = &failure
-                && error::is_stale_plan(cause)
-            {
-                lease.forget_statements();
-            }
-            Err(failure.of_read(table))
+        if lost {
+            lease.retire();
+        }
+        let again = !repeated && (stale || lost);
+        if !again || !queries.iter_mut().all(|(_, rows)| starts_over(rows)) {
+            return Err(failure.of_read(table));
+        }
+        repeated = true;
+        if lost {
+            drop(lease);
+            lease = database.acquire(None).await?;
         }
     }
 }
@@ -177,31 +184,41 @@ pub(crate) async fn explain(connection: &Connection, select: &Select) -> Result<
 }
 
 /// Runs a read of any length on a connection of its own.
-pub(crate) async fn on_lease(
-    lease: &mut Lease,
-    select: &Select,
-    rows: &mut Rows,
-) -> Result<(), Failure> {
+async fn on_lease(lease: &mut Lease, select: &Select, rows: &mut Rows) -> Result<(), Failure> {
     lease.begin();
-    let outcome = show(lease, select, rows).await;
-    // A receiver that wants no more leaves rows on their way.
-    if !matches!(outcome, Ok(Flow::Stop) | Err(Failure::Own(_))) {
-        lease.end();
+    let outcome = show_planned(lease, select, rows).await;
+    match &outcome {
+        // A receiver that wants no more leaves rows on their way.
+        Ok(Flow::Stop) | Err(Failure::Own(_)) => {}
+        // The driver may not have seen yet that it is closed.
+        Err(failure) if failure.is_lost() => lease.retire(),
+        _ => lease.end(),
     }
     outcome.map(drop)
 }
 
-/// Whether the read may be sent again: nothing was shown, or it can be taken back, and the cause
-/// is one that a second time does not meet.
-fn may_repeat(connection: &Connection, failure: &Failure, rows: &mut Rows) -> bool {
-    let Failure::Driver(cause) = failure else {
-        return false;
-    };
-    if error::is_stale_plan(cause) {
-        connection.forget_statements();
-        return rows.count() == 0 || rows.restart();
+/// Whether a read into these rows may be sent again: nothing was shown, or it can be taken back.
+fn starts_over(rows: &mut Rows) -> bool {
+    rows.count() == 0 || rows.restart()
+}
+
+/// As [`show`]; prepares the statement anew if its table has changed since. On the same
+/// connection: another one may have an old statement as well.
+async fn show_planned(
+    connection: &Connection,
+    select: &Select,
+    rows: &mut Rows,
+) -> Result<Flow, Failure> {
+    match show(connection, select, rows).await {
+        Err(failure) if failure.is_stale() => {
+            connection.forget_statements();
+            if !starts_over(rows) {
+                return Err(failure);
+            }
+            show(connection, select, rows).await
+        }
+        outcome => outcome,
     }
-    error::is_lost(cause) && (rows.count() == 0 || rows.restart())
 }
 
 /// Sends the read and shows its rows. Answers `Stop` if some were left on their way.
@@ -234,6 +251,16 @@ pub(crate) async fn show(
 }
 
 impl Failure {
+    /// Whether a prepared statement no longer fits: see [`error::is_stale_plan`].
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Driver(cause) if error::is_stale_plan(cause))
+    }
+
+    /// Whether the connection is of no more use.
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Driver(cause) if error::is_lost(cause))
+    }
+
     /// The failure as the error of a read.
     pub(crate) fn of_read(self, table: &'static Table) -> Error {
         match self {
