@@ -5,11 +5,12 @@
 //! spelling ([`Side::by_meaning`](crate::compare::Side::by_meaning)).
 
 use larder_core::write::WriteOp;
-use larder_core::{Aggregate, ErrorKind, Expr, Output, Select, Table};
+use larder_core::{Aggregate, ErrorKind, Expr, OnDelete, Output, Select, Table};
 
 use crate::compare::Answer;
 use crate::engines::POSTGRES;
 use crate::operations::Op;
+use crate::tables::Schema;
 
 /// A difference that is documented.
 #[derive(Clone, Copy, Debug)]
@@ -20,15 +21,25 @@ pub(crate) enum Difference {
     /// PostgreSQL looks for a value taken already row by row, so that rows which pass values along
     /// among them depend on their order; the memory store looks at the end.
     PassedAlong,
+    /// PostgreSQL looks for rows that still refer to a deleted one before all cascades of the
+    /// statement are done, where a row is held by one reference and would go with another; the
+    /// memory store looks at the end.
+    HeldEarly,
 }
 
 /// Whether an operation that changes something may be answered differently by the store.
-pub(crate) fn may_change(store: &str, op: &Op) -> bool {
-    store == POSTGRES && passes_along(op)
+pub(crate) fn may_change(store: &str, schema: &Schema, op: &Op) -> bool {
+    store == POSTGRES && (passes_along(op) || is_held(schema, op))
 }
 
 /// The difference between these answers, if it is one of those.
-pub(crate) fn known(store: &str, op: &Op, expected: &Answer, found: &Answer) -> Option<Difference> {
+pub(crate) fn known(
+    store: &str,
+    schema: &Schema,
+    op: &Op,
+    expected: &Answer,
+    found: &Answer,
+) -> Option<Difference> {
     if store != POSTGRES {
         return None;
     }
@@ -36,13 +47,31 @@ pub(crate) fn known(store: &str, op: &Op, expected: &Answer, found: &Answer) -> 
         (Op::Read(select), Answer::Failed { .. }, Answer::Rows(_)) if adds_up(select) => {
             Some(Difference::LargeSum)
         }
-        (op, _, found) if passes_along(op) && is_unique(found) => Some(Difference::PassedAlong),
+        (op, _, found) if passes_along(op) && fails(found, ErrorKind::Unique) => {
+            Some(Difference::PassedAlong)
+        }
+        (op, Answer::Written(..), found)
+            if is_held(schema, op) && fails(found, ErrorKind::Reference) =>
+        {
+            Some(Difference::HeldEarly)
+        }
         _ => None,
     }
 }
 
-fn is_unique(answer: &Answer) -> bool {
-    matches!(answer, Answer::Failed { kind, .. } if *kind == ErrorKind::Unique)
+fn fails(answer: &Answer, how: ErrorKind) -> bool {
+    matches!(answer, Answer::Failed { kind, .. } if *kind == how)
+}
+
+/// Whether the operation deletes rows where one reference holds and another cascades.
+fn is_held(schema: &Schema, op: &Op) -> bool {
+    let has = |rule: OnDelete| {
+        let mut columns = schema.tables().iter().flat_map(|table| table.columns);
+        columns.any(|column| matches!(&column.references, Some(to) if to.on_delete == rule))
+    };
+    matches!(op, Op::Write(write) if matches!(write.op, WriteOp::Delete(_)))
+        && has(OnDelete::Restrict)
+        && has(OnDelete::Cascade)
 }
 
 fn adds_up(select: &Select) -> bool {
