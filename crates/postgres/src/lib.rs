@@ -31,6 +31,7 @@
 
 mod bind;
 mod calendar;
+mod cancel_request;
 mod canceller;
 mod connection;
 mod database;
