@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
-use larder_core::{Access, Error, Flow, Result, Rows, Select, Table};
+use larder_core::{Access, Error, Filter, Flow, Result, Rows, Select, Table, TextMatch};
 use larder_sql::{Dialect, render_select};
 
 use tokio::task::{AbortHandle, JoinHandle};
@@ -17,13 +17,25 @@ use crate::pool::Lease;
 use crate::row::PgRow;
 
 /// The most keys of a read that travels with those of other tasks.
-const SHARED_KEYS_MAX: usize = 64;
+const SHARED_KEYS_MAX: usize = 8;
 
 /// Whether the read is quick for certain, and so may travel with those of other tasks.
 pub(crate) fn is_shared(select: &Select, rows: &Rows) -> bool {
     !rows.may_wait()
         && select.lock.is_none()
         && matches!(select.access(), Access::Point { keys } if keys <= SHARED_KEYS_MAX)
+        && is_light(&select.filter)
+}
+
+/// Whether the filter is quick to decide, whatever the row holds and however large it is.
+fn is_light(filter: &Filter) -> bool {
+    match filter {
+        Filter::Related(_) | Filter::Json { .. } => false,
+        Filter::Text { op, .. } => matches!(op, TextMatch::Equals | TextMatch::StartsWith),
+        Filter::And(all) | Filter::Or(all) => all.iter().all(is_light),
+        Filter::Not(filter) => is_light(filter),
+        _ => true,
+    }
 }
 
 /// Runs one read outside of a transaction.
