@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join;
 use larder_core::{Capabilities, Date, Error, ErrorKind, Result, Table};
 use larder_sql::{Dialect, create_tables};
 
@@ -35,7 +36,7 @@ impl Database {
         capabilities.first_day = Date::constant(-4713, 11, 24);
         Ok(Self {
             capabilities,
-            lanes: Arc::new(Lanes::new(connector.clone(), options.shared_connections)),
+            lanes: Arc::new(Lanes::new(connector.clone(), &options)),
             connector,
             pool,
             options,
@@ -84,8 +85,8 @@ impl Database {
 
     /// Refuses new work, waits for what is under way and closes the connections.
     pub(crate) async fn close(&self) -> Result<()> {
-        self.lanes.close();
-        self.pool.close().await?;
+        let (shared, pooled) = join(self.lanes.close(), self.pool.close()).await;
+        shared.and(pooled)?;
         self.connector.canceller().close().await;
         Ok(())
     }

@@ -13,12 +13,19 @@ use std::time::{Duration, Instant};
 
 use larder_core::Result;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use crate::connection::{Connection, Connector};
 use crate::error;
+use crate::options::PostgresOptions;
 
 /// How many reads are under way on each open connection before another one is opened.
 const CROWDED: usize = 4;
+/// After how long without an answer a connection is avoided, in milliseconds: whoever asked for
+/// the next one may not take it.
+const SILENT: u64 = 100;
+/// How long work in flight may take when the store is closed.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// After how long without an answer a connection is given up.
 const STALLED: Duration = Duration::from_secs(1);
 
@@ -27,6 +34,10 @@ const STALLED: Duration = Duration::from_secs(1);
 pub(crate) struct Lanes {
     connector: Connector,
     slots: Box<[Slot]>,
+    /// How old a connection may become before it is replaced when it is idle.
+    max_lifetime: Duration,
+    /// How many reads are under way on all of them, replaced ones included.
+    under_way: AtomicUsize,
     closed: AtomicBool,
     since: Instant,
 }
@@ -44,6 +55,8 @@ struct Lane {
     under_way: AtomicUsize,
     /// When it last answered, in milliseconds since the lanes were made.
     answered: AtomicU64,
+    /// When it was last idle, in the same way.
+    idle: AtomicU64,
     /// Set when it does not answer any more.
     retired: AtomicBool,
 }
@@ -57,17 +70,30 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    fn is_usable(&self) -> bool {
+    fn is_usable(&self, max_lifetime: Duration) -> bool {
         !self.retired.load(Ordering::Relaxed)
             && !self.connection.is_closed()
             && !self.connection.is_left()
+            && (self.load() > 0 || self.connection.age() < max_lifetime)
+    }
+
+    fn load(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Whether the reads under way have waited for long, at this time.
+    fn is_silent(&self, now: u64) -> bool {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let busy_since = self.idle.load(Ordering::Relaxed);
+        now.saturating_sub(answered.max(busy_since)) > SILENT
     }
 }
 
 impl Slot {
-    fn usable(&self) -> Option<Arc<Lane>> {
+    fn usable(&self, max_lifetime: Duration) -> Option<Arc<Lane>> {
         let lane = self.lane.read().unwrap_or_else(PoisonError::into_inner);
-        lane.as_ref().filter(|lane| lane.is_usable()).cloned()
+        let usable = lane.as_ref().filter(|lane| lane.is_usable(max_lifetime));
+        usable.cloned()
     }
 
     fn put(&self, lane: Option<Arc<Lane>>) {
@@ -76,45 +102,55 @@ impl Slot {
 }
 
 impl Lanes {
-    pub(crate) fn new(connector: Connector, count: usize) -> Self {
+    pub(crate) fn new(connector: Connector, options: &PostgresOptions) -> Self {
+        let count = options.shared_connections.max(1);
         Self {
             connector,
-            slots: (0..count.max(1)).map(|_| Slot::default()).collect(),
+            slots: (0..count).map(|_| Slot::default()).collect(),
+            max_lifetime: options.max_lifetime,
+            under_way: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             since: Instant::now(),
         }
     }
 
-    /// A place on the connection that is least in use; opens one more if all have enough to do.
+    /// A place on the connection that is least in use; opens one more if all have enough to do, or
+    /// do not answer.
     pub(crate) async fn enter(self: &Arc<Self>) -> Result<OnLane> {
-        let mut least: Option<Arc<Lane>> = None;
+        let mut best: Option<(bool, usize, Arc<Lane>)> = None;
         let mut empty = None;
+        let now = self.now();
         for slot in &self.slots {
-            let Some(lane) = slot.usable() else {
+            let Some(lane) = slot.usable(self.max_lifetime) else {
                 empty = empty.or(Some(slot));
                 continue;
             };
-            let load = lane.under_way.load(Ordering::Relaxed);
+            let load = lane.load();
             if load == 0 {
                 return self.on(lane);
             }
-            let busier = least
+            let silent = lane.is_silent(now);
+            let better = best
                 .as_ref()
-                .is_none_or(|least| load < least.under_way.load(Ordering::Relaxed));
-            if busier {
-                least = Some(lane);
+                .is_none_or(|(other, more, _)| (silent, load) < (*other, *more));
+            if better {
+                best = Some((silent, load, lane));
             }
         }
-        match (least, empty) {
-            (Some(lane), Some(slot))
-                if lane.under_way.load(Ordering::Relaxed) >= CROWDED
-                    && slot.opening.try_lock().is_ok() =>
+        match (best, empty) {
+            // Better behind those that wait than refused.
+            (Some((true, _, lane)), Some(slot)) => {
+                let opened = self.open(slot).await;
+                self.on(opened.unwrap_or(lane))
+            }
+            (Some((false, load, lane)), Some(slot))
+                if load >= CROWDED && slot.opening.try_lock().is_ok() =>
             {
                 // Nobody waits for it: the next ones will find it.
                 self.open_in_background();
                 self.on(lane)
             }
-            (Some(lane), _) => self.on(lane),
+            (Some((_, _, lane)), _) => self.on(lane),
             (None, Some(slot)) => {
                 let lane = self.open(slot).await?;
                 self.on(lane)
@@ -124,22 +160,27 @@ impl Lanes {
     }
 
     fn on(self: &Arc<Self>, lane: Arc<Lane>) -> Result<OnLane> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(error::closed());
+        if lane.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
+            lane.idle.store(self.now(), Ordering::Relaxed);
         }
-        lane.under_way.fetch_add(1, Ordering::Relaxed);
-        Ok(OnLane {
+        // Counted before looking: whoever closes looks the other way round.
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let place = OnLane {
             lane,
             lanes: Arc::clone(self),
             started: Instant::now(),
             answered: false,
-        })
+        };
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(error::closed());
+        }
+        Ok(place)
     }
 
     /// Opens the connection of a slot, unless somebody else has just done it.
     async fn open(&self, slot: &Slot) -> Result<Arc<Lane>> {
         let _opening = slot.opening.lock().await;
-        if let Some(lane) = slot.usable() {
+        if let Some(lane) = slot.usable(self.max_lifetime) {
             return Ok(lane);
         }
         if self.closed.load(Ordering::Relaxed) {
@@ -149,6 +190,7 @@ impl Lanes {
             connection: self.connector.connect().await?,
             under_way: AtomicUsize::new(0),
             answered: AtomicU64::new(self.now()),
+            idle: AtomicU64::new(self.now()),
             retired: AtomicBool::new(false),
         });
         slot.put(Some(Arc::clone(&lane)));
@@ -161,8 +203,9 @@ impl Lanes {
     fn open_in_background(self: &Arc<Self>) {
         let lanes = Arc::clone(self);
         tokio::spawn(async move {
-            let slot = lanes.slots.iter().find(|slot| slot.usable().is_none());
-            if let Some(slot) = slot
+            let mut slots = lanes.slots.iter();
+            let empty = slots.find(|slot| slot.usable(lanes.max_lifetime).is_none());
+            if let Some(slot) = empty
                 && let Err(error) = lanes.open(slot).await
             {
                 tracing::debug!(%error, "a further shared connection could not be opened");
@@ -170,12 +213,23 @@ impl Lanes {
         });
     }
 
-    /// Refuses further reads; those under way are answered.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+    /// Refuses further reads and waits for those under way.
+    ///
+    /// # Errors
+    /// `Busy` if one is not answered: closing again goes on waiting.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::SeqCst);
         for slot in &self.slots {
             slot.put(None);
         }
+        let until = Instant::now() + CLOSE_MAX;
+        while self.under_way.load(Ordering::SeqCst) > 0 {
+            if Instant::now() >= until {
+                return Err(error::still_in_use());
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
     }
 
     fn now(&self) -> u64 {
@@ -210,6 +264,7 @@ impl Deref for OnLane {
 impl Drop for OnLane {
     fn drop(&mut self) {
         self.lane.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.lanes.under_way.fetch_sub(1, Ordering::SeqCst);
         if self.answered {
             self.lane
                 .answered
