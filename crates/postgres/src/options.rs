@@ -174,8 +174,8 @@ impl PostgresOptions {
         self
     }
 
-    /// How old a pooled connection may become before it is replaced when it is free. Default 30
-    /// minutes.
+    /// How old a connection may become before it is replaced when it is free, a
+    /// [shared](Self::shared_connections) one when it is idle. Default 30 minutes.
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_lifetime = lifetime;
         self
@@ -195,9 +195,10 @@ impl PostgresOptions {
     }
 
     /// Whether statements are prepared by name, once per connection. Default true. Set to false
-    /// behind a pooler that gives every transaction another connection (pgbouncer in transaction
-    /// mode before 1.21): statements then go with their text each time, in one round trip as well,
-    /// and `insert_all` travels as arrays instead of COPY.
+    /// behind every pooler that gives each transaction another connection (pgbouncer in transaction
+    /// mode, from 1.21 on too): the server's process, by which a statement is stopped, is then
+    /// somebody else's a moment later. Statements go with their text each time, in one round trip
+    /// as well, and `insert_all` travels as arrays instead of COPY.
     pub fn prepared_statements(mut self, prepared: bool) -> Self {
         self.prepared_statements = prepared;
         self
