@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = files! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use larder_core::migration::Migration;
 
     fn directory(name: &str) -> Migrations {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
@@ -46,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_engines_have_the_same_steps() {
-        let labels = |set: Migrations| -> Vec<_> { set.iter().map(|one| one.label()).collect() };
+        let labels = |set: Migrations| -> Vec<_> { set.iter().map(Migration::label).collect() };
         assert_eq!(labels(directory("sqlite")), labels(migrations()));
     }
 }
