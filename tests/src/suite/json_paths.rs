@@ -63,7 +63,9 @@ async fn keys_are_not_positions_and_hold_anything(db: TestDb) -> Result<()> {
     if cannot(&db).await? {
         return Ok(());
     }
-    let odd = ["", "a\"b", "a.b", "$", "$.x", "é\\", "'; --", "-1", "[0]", "\n"];
+    let odd = [
+        "", "a\"b", "a.b", "$", "$.x", "é\\", "'; --", "-1", "[0]", "\n",
+    ];
     let object = odd.iter().map(|key| ((*key).to_owned(), json!("odd")));
     pages(
         &db,
@@ -136,7 +138,10 @@ async fn a_column_without_a_document_has_nothing_inside(db: TestDb) -> Result<()
     assert_eq!(found(&db, at("v").is_null()).await?, nobody);
     assert_eq!(found(&db, at("v").eq(1)).await?, nobody);
     assert_eq!(found(&db, !at("v").eq(1)).await?, nobody);
-    assert_eq!(found(&db, !at("v").exists() & !at("v").is_null()).await?, [1]);
+    assert_eq!(
+        found(&db, !at("v").exists() & !at("v").is_null()).await?,
+        [1]
+    );
     Ok(())
 }
 

@@ -22,7 +22,10 @@ async fn takes_none(db: &Db) -> Result<bool> {
     let write = db.sql("DELETE FROM tags").execute().await;
     refused(write, ErrorKind::Unsupported);
     let tx = db.begin(TxOptions::new()).await?;
-    refused(tx.sql("SELECT 1").first::<(i64,)>().await, ErrorKind::Unsupported);
+    refused(
+        tx.sql("SELECT 1").first::<(i64,)>().await,
+        ErrorKind::Unsupported,
+    );
     Ok(true)
 }
 
@@ -124,9 +127,10 @@ async fn every_kind_can_be_bound_and_read(db: TestDb) -> Result<()> {
         Uuid::from_u128(7),
         Some("é".to_owned()),
     );
-    let (a, b, c, d, e, f) = others.clone();
-    let read = db.sql("SELECT $1, $2, $3, $4, $5, $6").bind(a);
-    let read = read.bind(b).bind(c).bind(d).bind(e).bind(f);
+    let given = others.clone();
+    let read = db.sql("SELECT $1, $2, $3, $4, $5, $6").bind(given.0);
+    let read = read.bind(given.1).bind(given.2).bind(given.3);
+    let read = read.bind(given.4).bind(given.5);
     assert_eq!(read.one::<Others>().await?, others);
     Ok(())
 }
@@ -139,7 +143,11 @@ async fn values_are_bound_by_their_numbers(db: TestDb) -> Result<()> {
     let read = || db.sql("SELECT name FROM tags WHERE name > $2 AND name < $1 AND $1 <> $2");
     let bound = read().bind("tag 00003").bind("tag 00001");
     assert_eq!(bound.one::<(String,)>().await?.0, "tag 00002");
-    for wrong in [read(), read().bind("a"), read().bind("a").bind("b").bind("c")] {
+    for wrong in [
+        read(),
+        read().bind("a"),
+        read().bind("a").bind("b").bind("c"),
+    ] {
         refused(wrong.rows::<(String,)>().await, ErrorKind::Misuse);
     }
     let nul = read().bind("a\0").bind("b").rows::<(String,)>().await;
@@ -156,11 +164,18 @@ async fn writes_count_their_rows_and_return_them(db: TestDb) -> Result<()> {
     assert_eq!(changed.bind("!").bind("tag 00002").execute().await?, 2);
     let added = db.sql("INSERT INTO tags (name) VALUES ($1), ($2) RETURNING name, id");
     let added = added.bind("x").bind("y").returning::<Tag>().await?;
-    let stored = db.query::<Tag>().order(Tag::ID.asc()).offset(4).all().await?;
+    let stored = db
+        .query::<Tag>()
+        .order(Tag::ID.asc())
+        .offset(4)
+        .all()
+        .await?;
     assert_eq!(added, stored);
     let none = db.sql("DELETE FROM tags WHERE name = $1").bind("nobody's");
     assert_eq!(none.execute().await?, 0);
-    let named = db.sql("WITH gone AS (SELECT id FROM tags) DELETE FROM tags WHERE id IN (SELECT id FROM gone)");
+    let named = db.sql(
+        "WITH gone AS (SELECT id FROM tags) DELETE FROM tags WHERE id IN (SELECT id FROM gone)",
+    );
     assert_eq!(named.execute().await?, 6);
     assert_eq!(db.sql("SELECT id FROM tags").execute().await?, 0);
     Ok(())
@@ -171,15 +186,25 @@ async fn a_refused_write_leaves_nothing_behind(db: TestDb) -> Result<()> {
         return Ok(());
     }
     tag(&db, "taken").await?;
-    let twice = || db.sql("INSERT INTO tags (name) VALUES ($1), ($2)").bind("free").bind("taken");
+    let twice = || {
+        db.sql("INSERT INTO tags (name) VALUES ($1), ($2)")
+            .bind("free")
+            .bind("taken")
+    };
     refused(twice().execute().await, ErrorKind::Unique);
     assert_eq!(db.query::<Tag>().count().await?, 1);
     let tx = db.begin(TxOptions::new()).await?;
     tag(&tx, "inside").await?;
-    let error = tx.sql("INSERT INTO tags (name) VALUES ('free'), ('taken')").execute();
+    let error = tx
+        .sql("INSERT INTO tags (name) VALUES ('free'), ('taken')")
+        .execute();
     refused(error.await, ErrorKind::Unique);
     tx.commit().await?;
-    assert_eq!(db.query::<Tag>().count().await?, 2, "the transaction went on");
+    assert_eq!(
+        db.query::<Tag>().count().await?,
+        2,
+        "the transaction went on"
+    );
     Ok(())
 }
 
@@ -188,10 +213,15 @@ async fn what_reads_cannot_write(db: TestDb) -> Result<()> {
         return Ok(());
     }
     tag(&db, "kept").await?;
-    let plain = db.sql("DELETE FROM tags RETURNING id").rows::<(i64,)>().await;
+    let plain = db
+        .sql("DELETE FROM tags RETURNING id")
+        .rows::<(i64,)>()
+        .await;
     refused(plain, ErrorKind::Misuse);
     let hidden = || match db.capabilities().raw_sql {
-        Some("sqlite") => "WITH x (i) AS (SELECT 1) INSERT INTO tags (name) SELECT 'new' RETURNING id",
+        Some("sqlite") => {
+            "WITH x (i) AS (SELECT 1) INSERT INTO tags (name) SELECT 'new' RETURNING id"
+        }
         _ => "WITH x AS (DELETE FROM tags RETURNING id) SELECT id FROM x",
     };
     refused(db.sql(hidden()).rows::<(i64,)>().await, ErrorKind::ReadOnly);
@@ -233,16 +263,27 @@ async fn columns_that_do_not_fit_are_listed(db: TestDb) -> Result<()> {
     let read = || db.sql("SELECT name AS title, id AS place FROM tags");
     let error = refused(read().rows::<Ranked>().await, ErrorKind::Misuse);
     let message = error.message();
-    for part in ["`previous title` text is missing", "wanted: `place` i64", "came: `title`"] {
+    for part in [
+        "`previous title` text is missing",
+        "wanted: `place` i64",
+        "came: `title`",
+    ] {
         assert!(message.contains(part), "{message}");
     }
     refused(read().rows::<(String,)>().await, ErrorKind::Misuse);
     refused(read().rows::<(String, i64, i64)>().await, ErrorKind::Misuse);
     let twice = db.sql("SELECT id, id, name FROM tags").rows::<Tag>().await;
     refused(twice, ErrorKind::Misuse);
-    assert!(read().rows::<(String, i64)>().await?.is_empty(), "these fit");
+    assert!(
+        read().rows::<(String, i64)>().await?.is_empty(),
+        "these fit"
+    );
     let missing = db.sql("SELECT nothing FROM tags").rows::<(i64,)>().await;
-    assert!(refused(missing, ErrorKind::Misuse).message().contains("nothing"));
+    assert!(
+        refused(missing, ErrorKind::Misuse)
+            .message()
+            .contains("nothing")
+    );
     Ok(())
 }
 
@@ -254,7 +295,10 @@ async fn values_of_another_type_are_refused(db: TestDb) -> Result<()> {
     // Some engines know the type of a column, others only that of a value.
     let text = db.sql("SELECT name FROM tags").rows::<(i64,)>().await;
     let error = text.expect_err("a name is no number");
-    assert!(matches!(error.kind(), ErrorKind::Misuse | ErrorKind::Decode));
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::Misuse | ErrorKind::Decode
+    ));
     let null = db.sql("SELECT bio FROM users").rows::<(String,)>();
     user(&db, 1).await?;
     let error = refused(null.await, ErrorKind::Decode);
@@ -268,7 +312,11 @@ async fn statements_belong_to_their_transaction(db: TestDb) -> Result<()> {
     }
     let names = |db: &Db| {
         let db = db.clone();
-        async move { db.sql("SELECT name FROM tags ORDER BY name").rows::<(String,)>().await }
+        async move {
+            db.sql("SELECT name FROM tags ORDER BY name")
+                .rows::<(String,)>()
+                .await
+        }
     };
     let tx = db.begin(TxOptions::new()).await?;
     tag(&tx, "a").await?;
@@ -290,7 +338,10 @@ async fn statements_are_seen_without_their_values(db: TestDb) -> Result<()> {
     let read = db.sql("SELECT id FROM tags WHERE name = $1").bind("secret");
     let (rows, report) = db.observe(read.rows::<(i64,)>()).await;
     rows?;
-    assert_eq!(report.statements()[0].shape, "SELECT id FROM tags WHERE name = $1");
+    assert_eq!(
+        report.statements()[0].shape,
+        "SELECT id FROM tags WHERE name = $1"
+    );
     report.assert_round_trips(1);
     Ok(())
 }

@@ -41,11 +41,21 @@ async fn a_nested_transaction_can_lock_too(db: TestDb) -> Result<()> {
 
 async fn without_a_transaction_that_writes_nothing_is_locked(db: TestDb) -> Result<()> {
     let outside = db.query::<Tag>().for_update().all().await;
-    assert!(refused(outside, ErrorKind::Misuse).message().contains("for_update"));
+    assert!(
+        refused(outside, ErrorKind::Misuse)
+            .message()
+            .contains("for_update")
+    );
     let tx = db.begin(TxOptions::new().read_only()).await?;
-    refused(tx.query::<Tag>().for_update().all().await, ErrorKind::Misuse);
+    refused(
+        tx.query::<Tag>().for_update().all().await,
+        ErrorKind::Misuse,
+    );
     let nested = begin(&tx).await?;
-    refused(nested.query::<Tag>().for_update().all().await, ErrorKind::Misuse);
+    refused(
+        nested.query::<Tag>().for_update().all().await,
+        ErrorKind::Misuse,
+    );
     Ok(())
 }
 
@@ -53,12 +63,18 @@ async fn only_rows_can_be_locked(db: TestDb) -> Result<()> {
     let tx = begin(&db).await?;
     let query = || tx.query::<User>().for_update();
     refused(query().count().await, ErrorKind::Misuse);
-    refused(query().distinct().select(User::NAME).all().await, ErrorKind::Misuse);
+    refused(
+        query().distinct().select(User::NAME).all().await,
+        ErrorKind::Misuse,
+    );
     refused(query().select(count()).all().await, ErrorKind::Misuse);
     let groups = query().group_by(User::NAME).select(User::NAME);
     refused(groups.all().await, ErrorKind::Misuse);
     refused(query().delete().await, ErrorKind::Misuse);
-    refused(tx.query::<User>().skip_locked().all().await, ErrorKind::Misuse);
+    refused(
+        tx.query::<User>().skip_locked().all().await,
+        ErrorKind::Misuse,
+    );
     refused(tx.query::<User>().nowait().all().await, ErrorKind::Misuse);
     user(&tx, 1).await?; // none of these was sent
     tx.commit().await
@@ -88,7 +104,11 @@ async fn who_comes_second_waits_skips_or_is_refused(db: TestDb) -> Result<()> {
     };
     let (locked, committed) = tokio::join!(waits, goes);
     committed?;
-    assert_eq!(locked?.map(|row| row.name).as_deref(), Some("aa"), "as it is then");
+    assert_eq!(
+        locked?.map(|row| row.name).as_deref(),
+        Some("aa"),
+        "as it is then"
+    );
     second.commit().await
 }
 
