@@ -6,11 +6,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Config, Error};
@@ -20,10 +22,23 @@ use crate::tls::Tls;
 /// The port of a URL that names none.
 const PORT: u16 = 5432;
 
-/// Sends the request, and waits until it was taken.
-///
-/// Where there are several hosts, the driver alone knows which of them it is connected to.
+/// How long it may take until the request was taken.
+const TAKEN_MAX: Duration = Duration::from_secs(30);
+
+/// Sends the request, and waits until it was taken. It is not called back when this is dropped.
 pub(crate) async fn send(token: &CancelToken, config: &Config, tls: Tls) -> Result<(), Error> {
+    let (token, config) = (token.clone(), config.clone());
+    let sending =
+        tokio::spawn(async move { timeout(TAKEN_MAX, try_send(&token, &config, tls)).await });
+    match sending.await {
+        Ok(Ok(sent)) => sent,
+        // Late, or the runtime has ended: there is nobody left to tell.
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// Where there are several hosts, the driver alone knows which of them it is connected to.
+async fn try_send(token: &CancelToken, config: &Config, tls: Tls) -> Result<(), Error> {
     let [host] = config.get_hosts() else {
         return token.cancel_query(tls).await;
     };
