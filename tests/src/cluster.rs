@@ -20,8 +20,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fs, iter};
 
+use account::Account;
 use binaries::Binaries;
 use keeper::Keeper;
 
@@ -273,7 +275,16 @@ impl Cluster {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+/// Lets whoever runs the servers run this command too.
+pub(crate) fn run_as_server(command: &mut Command) -> io::Result<()> {
+    if let Some(account) = Account::of_server()? {
+        account.run(command);
+    }
+    Ok(())
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> io::Result<u16> {
     let found = iter::repeat_with(|| fastrand::u16(PORTS))
         .take(100)
         .find(|port| is_free(*port));

@@ -1,5 +1,6 @@
 //! How a fresh database of each engine is made.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use larder_sqlite::{Sqlite, SqliteOptions};
 
 use crate::databases::Databases;
 use crate::harness::{Engine, Fresh};
+use crate::pgbouncer::PgBouncer;
 
 /// The in-memory store.
 pub struct Memory;
@@ -111,28 +113,80 @@ impl Engine for Postgres {
     }
 
     async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh> {
-        let create = |url: String| async move {
-            let store = larder_postgres::Postgres::connect(&url).await?;
-            store.create_tables(tables).await?;
-            store.close().await
-        };
-        let database = self.databases.with_tables(tables, create).await?;
+        let database = self.databases.with_tables(tables, create(tables)).await?;
         let options = PostgresOptions::new(&database.url())?.max_size(POOL_SIZE);
-        let options = (self.options)(options);
-        let open = move || -> BoxFuture<'static, Result<Arc<dyn Storage>>> {
-            let options = options.clone();
-            Box::pin(async move {
-                Ok(Arc::new(larder_postgres::Postgres::connect_with(options).await?) as _)
-            })
-        };
-        Ok(Fresh {
-            storage: open().await?,
-            keep: Box::new(database),
-            again: Some(Box::new(open)),
-        })
+        open_postgres((self.options)(options), database).await
     }
 
     fn wants(&self, file: &str) -> bool {
         self.files.is_none_or(|files| files.contains(&file))
     }
+}
+
+/// A PostgreSQL database behind a transaction pooler of its own.
+pub struct PooledPostgres {
+    /// Where databases are made: in a cluster of the tests' own.
+    pub databases: Arc<Databases>,
+    /// The files of the suite to run; all if `None`.
+    pub files: Option<&'static [&'static str]>,
+}
+
+#[async_trait]
+impl Engine for PooledPostgres {
+    fn name(&self) -> &'static str {
+        "pgbouncer"
+    }
+
+    async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh> {
+        let database = self.databases.with_tables(tables, create(tables)).await?;
+        let databases = Arc::clone(&self.databases);
+        let start = move || {
+            let cluster = databases.cluster();
+            PgBouncer::start(cluster.ok_or_else(|| io::Error::other("no cluster of its own"))?)
+        };
+        let bouncer = tokio::task::spawn_blocking(start).await;
+        let bouncer = bouncer
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|source| {
+                Error::new(ErrorKind::Unavailable, "no pgbouncer").with_source(source)
+            })?;
+        let options = PostgresOptions::new(&bouncer.url(&database.url()))?
+            .max_size(POOL_SIZE)
+            .prepared_statements(false);
+        open_postgres(options, (database, bouncer)).await
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        self.files.is_none_or(|files| files.contains(&file))
+    }
+}
+
+/// Makes the tables in the database at a URL.
+fn create(tables: &[&'static Table]) -> impl FnOnce(String) -> BoxFuture<'static, Result<()>> {
+    let tables = tables.to_vec();
+    |url| {
+        Box::pin(async move {
+            let store = larder_postgres::Postgres::connect(&url).await?;
+            store.create_tables(&tables).await?;
+            store.close().await
+        })
+    }
+}
+
+async fn open_postgres(
+    options: PostgresOptions,
+    keep: impl Send + Sync + 'static,
+) -> Result<Fresh> {
+    let open = move || -> BoxFuture<'static, Result<Arc<dyn Storage>>> {
+        let options = options.clone();
+        Box::pin(async move {
+            Ok(Arc::new(larder_postgres::Postgres::connect_with(options).await?) as _)
+        })
+    };
+    Ok(Fresh {
+        storage: open().await?,
+        keep: Box::new(keep),
+        again: Some(Box::new(open)),
+    })
 }

@@ -81,7 +81,7 @@ pub(crate) async fn drop_everywhere(subject: &Subject, call: Call) -> Result<()>
                 match tokio::time::timeout(DEADLINE, next).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => panic!("{what}: the next user got {error:?}"),
-                    Err(_) => panic!("{what}: the next user waits in vain"),
+                    Err(late) => panic!("{what}: the next user waits in vain: {late}"),
                 }
                 let (done, whole) = (call.done)(db.clone(), number).await?;
                 let right = match (ended, in_line) {
