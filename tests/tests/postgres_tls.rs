@@ -1,6 +1,8 @@
 //! Encrypted connections to PostgreSQL: which are, whom they are sure to talk to, and what is said
 //! when they cannot be had.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
