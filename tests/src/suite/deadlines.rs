@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use larder_core::models::Tag;
-use larder_core::{Error, ErrorKind, Result, TxOptions};
+use larder_core::{Db, Error, ErrorKind, Result, Tx, TxOptions};
 
 use crate::fixtures::{tag, tags};
 use crate::harness::{TestDb, tests};
@@ -23,11 +23,17 @@ fn gave_up<T: std::fmt::Debug>(outcome: Result<T>, started: Instant) -> Error {
     error
 }
 
-async fn a_write_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
-    let row = tag(&db, "old").await?;
+/// A tag, and a transaction that has changed it.
+async fn held(db: &Db) -> Result<(Tag, Tx)> {
+    let row = tag(db, "old").await?;
     let tx = db.begin(TxOptions::new()).await?;
     tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
         .await?;
+    Ok((row, tx))
+}
+
+async fn a_write_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
+    let (row, tx) = held(&db).await?;
     let short = db.with_timeout(SHORT);
     let started = Instant::now();
     let error = gave_up(
@@ -61,10 +67,7 @@ async fn a_write_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
 }
 
 async fn a_querys_own_deadline_holds_for_its_writes(db: TestDb) -> Result<()> {
-    let row = tag(&db, "old").await?;
-    let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
-        .await?;
+    let (row, tx) = held(&db).await?;
     let query = || db.query::<Tag>().timeout(SHORT);
     let started = Instant::now();
     gave_up(query().update(Tag::NAME.set("late")).await, started);
@@ -77,10 +80,7 @@ async fn a_querys_own_deadline_holds_for_its_writes(db: TestDb) -> Result<()> {
 }
 
 async fn a_transaction_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()> {
-    let row = tag(&db, "old").await?;
-    let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
-        .await?;
+    let (row, tx) = held(&db).await?;
     let short = db.with_timeout(SHORT);
     let started = Instant::now();
     let unit = short
@@ -95,10 +95,7 @@ async fn a_transaction_that_waits_for_a_lock_times_out(db: TestDb) -> Result<()>
 }
 
 async fn writers_in_line_are_served_when_the_lock_is_free(db: TestDb) -> Result<()> {
-    let row = tag(&db, "old").await?;
-    let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
-        .await?;
+    let (row, tx) = held(&db).await?;
     let waiting = larder_core::Db::clone(&db);
     let waiter = tokio::spawn(async move {
         waiting
@@ -114,10 +111,7 @@ async fn writers_in_line_are_served_when_the_lock_is_free(db: TestDb) -> Result<
 }
 
 async fn a_waiting_write_that_is_dropped_is_not_applied(db: TestDb) -> Result<()> {
-    let row = tag(&db, "old").await?;
-    let tx = db.begin(TxOptions::new()).await?;
-    tx.update::<Tag>(row.id, Tag::NAME.set("by the transaction"))
-        .await?;
+    let (row, tx) = held(&db).await?;
     for _ in 0..5 {
         let write = db.update::<Tag>(row.id, Tag::NAME.set("dropped"));
         assert!(

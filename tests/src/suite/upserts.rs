@@ -57,22 +57,10 @@ async fn ignore_keeps_the_old_row_and_does_not_count_it(db: TestDb) -> Result<()
         "in the order given"
     );
     assert_eq!(db.find::<Tag>(old.id).await?, old);
-    assert_eq!(
-        db.upsert((0..5).map(numbered_tag))
-            .on(Tag::NAME)
-            .ignore()
-            .run()
-            .await?,
-        1
-    );
-    assert_eq!(
-        db.upsert((0..5).map(numbered_tag))
-            .on(Tag::NAME)
-            .ignore()
-            .run()
-            .await?,
-        0
-    );
+    for expected in [1, 0] {
+        let upsert = db.upsert((0..5).map(numbered_tag)).on(Tag::NAME);
+        assert_eq!(upsert.ignore().run().await?, expected);
+    }
     Ok(())
 }
 
@@ -174,16 +162,10 @@ async fn composite_and_primary_keys_are_unique_keys_too(db: TestDb) -> Result<()
         id: larder_core::Uuid::from_u128(7),
         title: title.into(),
     };
-    db.upsert([paper("one")])
-        .on(Paper::ID)
-        .update(Paper::TITLE)
-        .run()
-        .await?;
-    db.upsert([paper("two")])
-        .on(Paper::ID)
-        .update(Paper::TITLE)
-        .run()
-        .await?;
+    for title in ["one", "two"] {
+        let upsert = db.upsert([paper(title)]).on(Paper::ID);
+        upsert.update(Paper::TITLE).run().await?;
+    }
     assert_eq!(db.query::<Paper>().one().await?.title, "two");
     Ok(())
 }
