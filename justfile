@@ -23,7 +23,7 @@ test-sqlite:
 
 # The suite on PostgreSQL, whose server it starts, then the PostgreSQL engine's own tests
 test-pg:
-    cargo test -p larder-tests --test 'postgres*' --test cluster --locked
+    cargo test -p larder-tests --test 'postgres*' --test pgbouncer --test cluster --locked
     cargo test -p larder-postgres --locked
 
 # Every test, documentation examples included
