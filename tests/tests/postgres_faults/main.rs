@@ -109,6 +109,8 @@ impl Outcomes {
         for name in &self.unknown {
             found.remove(name);
         }
+        // Their answers may have been lost as well.
+        found.retain(|name, _| !name.starts_with("healed-"));
         assert!(found.is_empty(), "nobody inserted {found:?}");
         Ok(())
     }
