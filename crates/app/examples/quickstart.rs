@@ -1,13 +1,21 @@
-//! The shortest tour of Larder; the README shows the same lines.
+//! The shortest tour of Larder, that of the README.
 
-use larder::{Db, Email, Entity, Id, Result, sqlite::Sqlite};
+use larder::{Db, Email, Entity, Id, Insert, Result, sqlite::Sqlite};
 
-#[derive(Entity, Clone, Debug)]
+#[derive(Entity, Debug)]
 #[entity(table = "users")]
 struct User {
     #[key(auto)]
     id: Id<User>,
     #[unique]
+    email: Email,
+    #[index]
+    name: String,
+}
+
+#[derive(Insert, Clone)]
+#[insert(User)]
+struct NewUser {
     email: Email,
     name: String,
 }
@@ -15,15 +23,17 @@ struct User {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let sqlite = Sqlite::in_memory().await?; // or Sqlite::open("app.db")
-    sqlite.create_tables(&[User::TABLE]).await?; // or migrations
+    sqlite.create_tables(&[User::TABLE]).await?; // a service runs migrations
     let db = Db::new(sqlite);
-    let (id, email, name) = (Id::new(1), "ada@example.com".parse()?, "Ada".into());
-    let mut ada = db.insert(User { id, email, name }).await?;
-    let query = db.query::<User>().filter(User::NAME.starts_with("A"));
-    let page = query.order(User::NAME.asc()).page(20).await?;
-    println!("{:?}, then {:?}", page.items, page.next(&db).await?.items);
-    ada.id = Id::new(2);
-    let again = db.insert(ada).await;
+    let new = NewUser {
+        email: "ada@example.com".parse()?,
+        name: "Ada".into(),
+    };
+    let ada = db.insert(new.clone()).await?;
+    let named = db.query::<User>().filter(User::NAME.starts_with("A"));
+    let page = named.order(User::NAME.asc()).page(20).await?;
+    assert_eq!(page.items[0].id, ada.id);
+    let again = db.insert(new).await; // refused, and it says by which constraint
     assert!(again.is_err_and(|error| error.violates(User::EMAIL)));
     Ok(())
 }

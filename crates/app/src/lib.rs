@@ -29,6 +29,8 @@
 //! `larder = { version = "..", default-features = false, features = ["sqlite"] }`.
 
 mod engines;
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
+mod guide;
 
 /// The README's code, compiled and run with the documentation's.
 #[cfg(doctest)]
