@@ -256,6 +256,18 @@ pub(crate) enum Failure {
     Own(Error),
 }
 
+impl Failure {
+    /// Whether a prepared statement no longer fits: see [`error::is_stale_plan`].
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Self::Driver(cause) if error::is_stale_plan(cause))
+    }
+
+    /// Whether the connection is of no more use.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Driver(cause) if error::is_lost(cause))
+    }
+}
+
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Driver(error)

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join;
 use larder_core::raw::RawAccess;
 use larder_core::{
-    Error, Isolation, RawStatement, Result, Rows, Select, TxOptions, Write, Written,
+    Error, Flow, Isolation, RawStatement, Result, Rows, Select, TxOptions, Write, Written,
 };
-
 use tokio::time::timeout;
 
 use crate::connection::{Connection, Failure};
@@ -89,12 +88,12 @@ impl Held {
     }
 
     /// Runs a statement behind a savepoint, and goes back to it if it fails. By the deadline, with
-    /// some grace: `None` if nobody knows then.
+    /// some grace: `Unknown` if nobody knows then.
     async fn guarded<T>(
         &mut self,
         deadline: Option<Instant>,
         work: impl AsyncFnOnce(&Connection) -> Result<T, Failure>,
-    ) -> Option<Result<T, Failure>> {
+    ) -> Result<T, Failure> {
         let set = match self.guard {
             Guard::None => "SAVEPOINT larder_w",
             Guard::Set | Guard::Unsettled => "RELEASE larder_w; SAVEPOINT larder_w",
@@ -102,72 +101,77 @@ impl Held {
         self.set_guard(Guard::Unsettled);
         let connection: &Connection = &self.lease;
         let both = join(connection.batch_execute(set), work(connection));
-        match write::by_deadline(connection, Instant::now(), deadline, both).await? {
-            (Err(cause), _) => Some(Err(Failure::Own(error::transaction_lost(cause)))),
-            (Ok(()), Ok(value)) => {
-                self.set_guard(Guard::Set);
-                Some(Ok(value))
+        let both = write::by_deadline(connection, Instant::now(), deadline, both).await;
+        let (set, done) = both.ok_or_else(error::unknown_outcome)?;
+        set.map_err(|cause| Failure::Own(error::transaction_lost(cause)))?;
+        match &done {
+            Ok(_) => self.set_guard(Guard::Set),
+            Err(Failure::Driver(_)) => {
+                // If this fails or takes too long, the next statement says so.
+                let _ = timeout(SETTLE_MAX, self.undo_statement()).await;
             }
-            (Ok(()), Err(failure)) => {
-                if matches!(failure, Failure::Driver(_)) {
-                    // If this fails or takes too long, the next statement says so.
-                    let _ = timeout(SETTLE_MAX, self.undo_statement()).await;
-                }
-                Some(Err(failure))
-            }
+            // Rows may be on their way; the next statement stops them.
+            Err(Failure::Own(_)) => {}
         }
+        done
     }
 
-    /// Runs a read.
-    pub(crate) async fn read(&mut self, select: &Select, rows: &mut Rows) -> Result<()> {
-        if read::is_shared(select, rows) {
-            self.lease.begin();
-            let shown = read::show(&self.lease, select, rows).await;
-            self.lease.pause();
-            return shown
-                .map(drop)
-                .map_err(|failure| self.of_read(failure, select));
-        }
-        let shown = self
-            .guarded(None, async |connection| {
-                read::show(connection, select, rows).await
-            })
-            .await;
-        match shown {
-            Some(Ok(larder_core::Flow::Stop)) => {
-                // The rest of the rows is on its way.
-                self.set_guard(Guard::Unsettled);
-                Ok(())
-            }
-            Some(Err(failure)) => Err(self.of_read(failure, select)),
-            _ => Ok(()),
-        }
-    }
-
-    fn of_read(&self, failure: Failure, select: &Select) -> Error {
+    /// The failure as an error: as outside of a transaction, unless it means something else here.
+    fn explain_failure(&self, failure: Failure, outside: impl FnOnce(Failure) -> Error) -> Error {
         match failure {
             Failure::Driver(cause) if error::is_stale_plan(&cause) => {
                 self.lease.forget_statements();
                 error::schema_changed(cause)
             }
-            other => other.of_read(select.table),
+            // Nothing of it was committed.
+            Failure::Driver(cause) if error::is_lost(&cause) => error::transaction_lost(cause),
+            other => outside(other),
+        }
+    }
+
+    /// Runs a read.
+    pub(crate) async fn read(&mut self, select: &Select, rows: &mut Rows) -> Result<()> {
+        let shown = if read::is_shared(select, rows) {
+            self.lease.begin();
+            let shown = read::show(&self.lease, select, rows).await;
+            self.lease.pause();
+            shown
+        } else {
+            let show = async |connection: &Connection| read::show(connection, select, rows).await;
+            self.guarded(None, show).await
+        };
+        match shown {
+            Ok(Flow::Stop) => {
+                // The rest of the rows is on its way.
+                self.set_guard(Guard::Unsettled);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                Err(self.explain_failure(failure, |failure| failure.of_read(select.table)))
+            }
         }
     }
 
     /// Runs reads sent together.
     pub(crate) async fn read_all(&mut self, queries: &mut [(Select, Rows)]) -> Result<()> {
+        let mut table = None;
         let done = self
             .guarded(None, async |connection| {
                 let all = read::all_on(connection, queries).await;
-                all.map_err(|(failure, table)| Failure::Own(failure.of_read(table)))
+                all.map_err(|(failure, of)| {
+                    table = Some(of);
+                    failure
+                })
             })
             .await;
-        match done {
-            Some(Ok(all)) => Ok(all),
-            Some(Err(Failure::Own(error))) => Err(error),
-            Some(Err(Failure::Driver(cause))) => Err(error::transaction_lost(cause)),
-            None => Err(error::closed()), // it has no deadline
-        }
+        done.map_err(|failure| {
+            self.explain_failure(failure, |failure| match (failure, table) {
+                (failure, Some(table)) => failure.of_read(table),
+                (Failure::Own(error), None) => error,
+                (Failure::Driver(cause), None) => error::transaction_lost(cause),
+            })
+        })
     }
 
     /// Runs a write; if it fails, it is undone alone.
@@ -177,23 +181,11 @@ impl Held {
                 write::statements(connection, write, rows).await
             })
             .await;
-        match done {
-            Some(Ok(written)) => Ok(written),
-            Some(Err(Failure::Driver(cause))) if error::is_stale_plan(&cause) => {
-                self.lease.forget_statements();
-                Err(error::schema_changed(cause))
-            }
-            // Nothing of it was committed.
-            Some(Err(Failure::Driver(cause))) if error::is_lost(&cause) => {
-                Err(error::transaction_lost(cause))
-            }
-            Some(Err(failure)) => {
-                let error = failure.of_write(write);
-                Connection::heed(&self.lease, &error);
-                Err(error)
-            }
-            None => Err(error::unknown_outcome()),
-        }
+        done.map_err(|failure| {
+            let error = self.explain_failure(failure, |failure| failure.of_write(write));
+            Connection::heed(&self.lease, &error);
+            error
+        })
     }
 
     /// Runs a statement in SQL; if it fails, it is undone alone.
@@ -208,41 +200,23 @@ impl Held {
             })
             .await;
         match done {
-            Some(Ok(written)) => {
+            Ok(written) => {
                 if access == RawAccess::Read {
                     self.undo_statement().await?; // which allows to write again
                 }
                 Ok(written)
             }
-            Some(Err(Failure::Driver(cause))) if error::is_lost(&cause) => {
-                Err(error::transaction_lost(cause))
-            }
-            Some(Err(Failure::Driver(cause))) if error::is_stale_plan(&cause) => {
-                self.lease.forget_statements();
-                Err(error::schema_changed(cause))
-            }
-            Some(Err(failure)) => {
-                if matches!(failure, Failure::Own(_)) {
-                    // It may have written before what came turned out not to fit.
-                    self.settle().await?;
-                }
-                Err(failure.of_sql(access))
-            }
-            None => Err(error::unknown_outcome()),
+            Err(failure) => Err(self.explain_failure(failure, |failure| failure.of_sql(access))),
         }
     }
 
     /// Says how the read would be executed.
     pub(crate) async fn explain(&mut self, select: &Select) -> Result<String> {
-        let explained = self
-            .guarded(None, async |connection| {
-                read::explain(connection, select).await
-            })
-            .await;
-        match explained {
-            Some(explained) => explained.map_err(|failure| self.of_read(failure, select)),
-            None => Err(error::closed()), // it has no deadline
-        }
+        let explain = async |connection: &Connection| read::explain(connection, select).await;
+        let explained = self.guarded(None, explain).await;
+        explained.map_err(|failure| {
+            self.explain_failure(failure, |failure| failure.of_read(select.table))
+        })
     }
 
     pub(crate) async fn set_savepoint(&mut self, level: usize) -> Result<()> {

@@ -18,7 +18,7 @@ use larder_core::{Error, Result};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use crate::connection::{Connection, Connector};
+use crate::connection::{Connection, Connector, Failure};
 use crate::error;
 use crate::options::{PostgresOptions, PrePing};
 
@@ -270,6 +270,15 @@ impl Lease {
     /// Says that the server has answered, and no transaction is open.
     pub(crate) fn end(&mut self) {
         self.state = State::Clean;
+    }
+
+    /// The same, unless what came instead of the answer says that the connection is lost: the
+    /// driver may not have seen yet that it is closed.
+    pub(crate) fn end_after<T>(&mut self, outcome: &Result<T, Failure>) {
+        match outcome {
+            Err(failure) if failure.is_lost() => self.retire(),
+            _ => self.end(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_postgres::{Column, RowStream};
 use crate::bind::{self, Bound};
 use crate::connection::{Connection, Failure};
 use crate::database::Database;
+use crate::read::starts_over;
 use crate::row::PgRow;
 use crate::{error, write};
 
@@ -31,7 +32,7 @@ pub(crate) async fn run(
     let Some(outcome) = write::by_deadline(&lease, started, raw.deadline, running).await else {
         return Err(error::unknown_outcome());
     };
-    lease.end();
+    lease.end_after(&outcome);
     let written = outcome.map_err(|failure| failure.of_sql(raw.access));
     if let (Err(error), RawAccess::Write) = (&written, raw.access) {
         lease.heed(error);
@@ -46,10 +47,10 @@ async fn alone(
 ) -> Result<Written, Failure> {
     match try_alone(connection, raw, rows).await {
         // Refused before anything was done, and not the next time.
-        Err(Failure::Driver(cause)) if error::is_stale_plan(&cause) => {
+        Err(failure) if failure.is_stale() => {
             connection.forget_statements();
-            if rows.count() > 0 && !rows.restart() {
-                return Err(Failure::Driver(cause));
+            if !starts_over(rows) {
+                return Err(failure);
             }
             try_alone(connection, raw, rows).await
         }
@@ -70,21 +71,7 @@ async fn try_alone(
         }
         RawAccess::Write => "BEGIN",
     };
-    let begun = connection.batch_execute(begin).await;
-    begun.map_err(|cause| Failure::Own(error::begin_failed(cause)))?;
-    match statement(connection, raw, rows).await {
-        Ok(written) => {
-            if let Err(error) = write::commit(connection).await {
-                write::roll_back(connection).await;
-                return Err(Failure::Own(error));
-            }
-            Ok(written)
-        }
-        Err(failure) => {
-            write::roll_back(connection).await;
-            Err(failure)
-        }
-    }
+    write::in_transaction(connection, begin, statement(connection, raw, rows)).await
 }
 
 /// Has the transaction refuse to write until the savepoint is gone back to.

@@ -6,7 +6,6 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use larder_core::{Access, Error, Filter, Flow, Result, Rows, Select, Table, TextMatch};
 use larder_sql::{Dialect, render_select};
-
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::bind;
@@ -199,18 +198,16 @@ pub(crate) async fn explain(connection: &Connection, select: &Select) -> Result<
 async fn on_lease(lease: &mut Lease, select: &Select, rows: &mut Rows) -> Result<(), Failure> {
     lease.begin();
     let outcome = show_planned(lease, select, rows).await;
-    match &outcome {
-        // A receiver that wants no more leaves rows on their way.
-        Ok(Flow::Stop) | Err(Failure::Own(_)) => {}
-        // The driver may not have seen yet that it is closed.
-        Err(failure) if failure.is_lost() => lease.retire(),
-        _ => lease.end(),
+    // A receiver that wants no more leaves rows on their way.
+    if !matches!(outcome, Ok(Flow::Stop) | Err(Failure::Own(_))) {
+        lease.end_after(&outcome);
     }
     outcome.map(drop)
 }
 
-/// Whether a read into these rows may be sent again: nothing was shown, or it can be taken back.
-fn starts_over(rows: &mut Rows) -> bool {
+/// Whether a statement may be sent again whose rows go here: none was shown, or they can be taken
+/// back.
+pub(crate) fn starts_over(rows: &mut Rows) -> bool {
     rows.count() == 0 || rows.restart()
 }
 
@@ -263,16 +260,6 @@ pub(crate) async fn show(
 }
 
 impl Failure {
-    /// Whether a prepared statement no longer fits: see [`error::is_stale_plan`].
-    fn is_stale(&self) -> bool {
-        matches!(self, Self::Driver(cause) if error::is_stale_plan(cause))
-    }
-
-    /// Whether the connection is of no more use.
-    fn is_lost(&self) -> bool {
-        matches!(self, Self::Driver(cause) if error::is_lost(cause))
-    }
-
     /// The failure as the error of a read.
     pub(crate) fn of_read(self, table: &'static Table) -> Error {
         match self {

@@ -15,6 +15,7 @@ use crate::bind::{self, CopyEncoder};
 use crate::connection::{Connection, Failure};
 use crate::database::Database;
 use crate::error;
+use crate::read::starts_over;
 use crate::row::PgRow;
 
 /// From how many rows on an insert that returns none goes by COPY. Fewer are quicker in one
@@ -37,7 +38,7 @@ pub(crate) async fn run(
     let running = alone(&lease, &write, &mut rows);
     match by_deadline(&lease, started, write.deadline, running).await {
         Some(outcome) => {
-            lease.end();
+            lease.end_after(&outcome);
             let written = outcome.map_err(|failure| failure.of_write(&write));
             if let Err(error) = &written {
                 lease.heed(error);
@@ -87,7 +88,7 @@ async fn alone(
     }
     match try_alone(connection, write, rows).await {
         // Refused before anything was done, and not the next time.
-        Err(Failure::Driver(cause)) if error::is_stale_plan(&cause) && rows.restart() => {
+        Err(failure) if failure.is_stale() && starts_over(rows) => {
             connection.forget_statements();
             try_alone(connection, write, rows).await
         }
@@ -100,35 +101,35 @@ async fn try_alone(
     write: &Write,
     rows: &mut Rows,
 ) -> Result<Written, Failure> {
+    let statements = statements(connection, write, rows);
     if is_one(connection, write) {
-        return statements(connection, write, rows).await;
+        return statements.await;
     }
-    begin(connection).await?;
-    match statements(connection, write, rows).await {
-        Ok(written) => {
-            if let Err(error) = commit(connection).await {
-                roll_back(connection).await;
-                return Err(Failure::Own(error));
-            }
-            Ok(written)
-        }
-        Err(failure) => {
-            roll_back(connection).await;
-            Err(failure)
-        }
-    }
+    in_transaction(connection, "BEGIN", statements).await
 }
 
-/// Ends a transaction that has failed. A connection that cannot is not used again.
-pub(crate) async fn roll_back(connection: &Connection) {
-    if connection.batch_execute("ROLLBACK").await.is_err() {
+/// Runs statements as a transaction that begins like this. A connection on which it cannot be
+/// ended is not used again.
+pub(crate) async fn in_transaction<T>(
+    connection: &Connection,
+    begin: &str,
+    statements: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    if let Err(cause) = connection.batch_execute(begin).await {
+        connection.taint(); // the driver may not have seen yet that it is closed
+        return Err(Failure::Own(error::begin_failed(cause)));
+    }
+    let outcome = match statements.await {
+        Ok(done) => commit(connection)
+            .await
+            .map(|()| done)
+            .map_err(Failure::Own),
+        failed => failed,
+    };
+    if outcome.is_err() && connection.batch_execute("ROLLBACK").await.is_err() {
         connection.taint();
     }
-}
-
-async fn begin(connection: &Connection) -> Result<(), Failure> {
-    let begun = connection.batch_execute("BEGIN").await;
-    begun.map_err(|cause| Failure::Own(error::begin_failed(cause)))
+    outcome
 }
 
 /// Commits, and makes sure that it was not a rollback.
