@@ -20,7 +20,9 @@ mod fixtures;
 mod harness;
 pub mod pgbouncer;
 pub mod proxy;
+pub mod redis_server;
 pub mod schema;
+mod shell;
 mod suite;
 
 pub use harness::{Again, Engine, Fresh, TestDb, run, run_within};

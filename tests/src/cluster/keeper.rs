@@ -1,14 +1,14 @@
-//! [`Keeper`]: a shell that runs a cluster's commands and outlives its test process.
+//! [`Keeper`]: runs a cluster's commands, in a shell that outlives its test process.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use super::account::Account;
 use super::binaries::Binaries;
+use crate::shell::{Shell, quoted};
 
 /// The server's data within the directory.
 pub(super) const DATA: &str = "data";
@@ -40,18 +40,24 @@ pub(super) struct Keeper {
     directory: PathBuf,
 }
 
-#[derive(Debug)]
-struct Shell {
-    child: Child,
-    /// `None` once it is told to end.
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
 impl Keeper {
     /// Makes a directory that belongs to whoever will run the server.
     pub(super) fn start(binaries: Binaries) -> io::Result<Self> {
-        let mut shell = Shell::start(&binaries)?;
+        let arguments = [
+            env::temp_dir().into_os_string(),
+            binaries.directory().as_os_str().to_owned(),
+        ];
+        let mut shell = Shell::start(
+            SCRIPT,
+            &arguments.each_ref().map(AsRef::as_ref),
+            |command| {
+                forget_settings(command);
+                if let Some(account) = Account::of_server()? {
+                    account.run(command);
+                }
+                Ok(())
+            },
+        )?;
         let directory = shell.answer()?.into();
         Ok(Self {
             shell: Mutex::new(shell),
@@ -86,65 +92,11 @@ impl Keeper {
     }
 }
 
-impl Shell {
-    fn start(binaries: &Binaries) -> io::Result<Self> {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", SCRIPT, "sh"])
-            .arg(env::temp_dir())
-            .arg(binaries.directory())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .current_dir("/")
-            .env("LC_ALL", "C")
-            // a terminal's Ctrl-C is not for it
-            .process_group(0);
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
+/// A server of the tests must not take settings of the person who runs them.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
         }
-        if let Some(account) = Account::of_server()? {
-            account.run(&mut command);
-        }
-        let mut child = command.spawn()?;
-        let piped = "both ends were asked to be pipes";
-        Ok(Self {
-            commands: Some(child.stdin.take().expect(piped)),
-            answers: BufReader::new(child.stdout.take().expect(piped)),
-            child,
-        })
     }
-
-    fn ask(&mut self, line: &str) -> io::Result<String> {
-        let commands = self.commands.as_mut().ok_or_else(gone)?;
-        writeln!(commands, "{line}")?;
-        self.answer()
-    }
-
-    fn answer(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if self.answers.read_line(&mut line)? == 0 {
-            return Err(gone());
-        }
-        Ok(line.trim_end_matches('\n').to_owned())
-    }
-}
-
-impl Drop for Shell {
-    /// The end of its input tells the shell to clean up.
-    fn drop(&mut self) {
-        drop(self.commands.take());
-        // it can only be that somebody else ended it
-        let _ = self.child.wait();
-    }
-}
-
-fn gone() -> io::Error {
-    io::Error::other("the shell that keeps the server has ended, or found no directory to write in")
-}
-
-fn quoted(argument: &str) -> String {
-    format!("'{}'", argument.replace('\'', r"'\''"))
 }
