@@ -33,6 +33,7 @@ pub mod storage;
 pub mod stream;
 pub mod types;
 pub mod value;
+pub mod work;
 pub mod write;
 
 pub use access::Access;

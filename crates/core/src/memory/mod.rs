@@ -14,13 +14,8 @@
 //! wait for a transaction; they see the last committed state. Nothing is kept when the last
 //! handle goes.
 
-mod delete;
 mod locks;
-mod state;
-mod table_data;
 mod transaction;
-mod work;
-mod write;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -37,10 +32,10 @@ use crate::rows::Rows;
 use crate::schema::Table;
 use crate::select::Select;
 use crate::storage::{Capabilities, NamedLock, Storage, Transaction, TxOptions};
+use crate::work::{State, Target, apply};
 use crate::write::{Write, Written};
 
 use locks::Locks;
-use state::State;
 use transaction::MemoryTransaction;
 
 /// A store that keeps its rows in memory. Clones share them.
@@ -130,7 +125,8 @@ impl Storage for Memory {
 
     async fn write(&self, write: Write, rows: Rows) -> Result<(Written, Rows)> {
         let permit = self.shared.permit(write.deadline).await?;
-        let (written, returned) = write::run(&mut self.shared.change()?.state, write)?;
+        check_deadline(write.deadline)?;
+        let (written, returned) = apply(&mut self.shared.change()?.state, write)?;
         drop(permit);
         Ok((written, returned.deliver(rows).await))
     }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::state::State;
-use super::{Shared, answer_all, check_deadline, deliver_all, explain, write};
+use super::{Shared, answer_all, check_deadline, deliver_all, explain};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eval::{Names, deliver};
 use crate::rows::Rows;
 use crate::select::Select;
 use crate::storage::{Capabilities, Storage, Transaction, TxOptions};
+use crate::work::{State, apply};
 use crate::write::{Write, Written};
 
 /// One level of a transaction: the outermost, or a savepoint.
@@ -151,7 +151,8 @@ impl Storage for MemoryTransaction {
             if inner.read_only() {
                 return Err(read_only());
             }
-            write::run(&mut inner.state, write)?
+            check_deadline(write.deadline)?;
+            apply(&mut inner.state, write)?
         };
         Ok((written, returned.deliver(rows).await))
     }

@@ -6,9 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::eval::Stored;
 use crate::eval::fixture::NOTES;
-use crate::memory::state::State;
-use crate::memory::table_data::TableData;
-use crate::memory::write;
+use crate::work::{State, TableData, Target, apply, pick};
 use crate::write::{ConflictAction, OnConflict};
 
 static TABLES: [&Table; 3] = [&USERS, &POSTS, &NOTES];
@@ -87,7 +85,7 @@ fn rows(state: &State, table: &'static Table) -> Vec<Stored> {
 }
 
 fn snapshot(state: &State) -> Vec<(Vec<Stored>, i64)> {
-    let last_key = |table| state.table(table).map_or(0, |data| data.last_key);
+    let last_key = |table| state.table(table).map_or(0, TableData::last_key);
     TABLES
         .iter()
         .map(|table| (rows(state, table), last_key(table)))
@@ -98,12 +96,9 @@ fn snapshot(state: &State) -> Vec<(Vec<Stored>, i64)> {
 fn rebuilt(state: &State, data: &TableData) -> TableData {
     let mut fresh = TableData::new(data.table());
     for row in rows(state, data.table()) {
-        fresh.put(
-            &crate::memory::table_data::pick(data.table().key, &row),
-            Some(row),
-        );
+        fresh.put(&pick(data.table().key, &row), Some(row));
     }
-    fresh.last_key = data.last_key;
+    fresh.set_last_key(data.last_key());
     fresh
 }
 
@@ -127,7 +122,7 @@ proptest! {
         for op in ops {
             let before = snapshot(&state);
             let shared = state.clone(); // as a transaction's or a reader's snapshot would
-            let done = write::run(&mut state, Write::new(op.clone()));
+            let done = apply(&mut state, Write::new(op.clone()));
             if done.is_err() {
                 prop_assert_eq!(&snapshot(&state), &before, "left a trace: {:?}", op);
             }

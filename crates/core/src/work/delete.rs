@@ -1,13 +1,12 @@
 //! Deleting rows, and what becomes of the rows that refer to them.
 
-use super::table_data::Key;
-use super::work::Work;
+use super::{Key, Target, Work};
 use crate::error::Result;
 use crate::eval::{Stored, check_fits};
 use crate::schema::{OnDelete, Table};
 use crate::value::Value;
 
-impl Work<'_> {
+impl<T: Target> Work<'_, T> {
     /// Deletes rows, cascades first come first served, and sets NULL where models say so.
     ///
     /// Whether rows with a restricting reference are left is checked at the end of the write.

@@ -1,16 +1,100 @@
-//! [`Work`]: one write in progress, undone unless it is finished.
+//! Writes carried out over rows in hand: [`apply`].
+//!
+//! The in-memory store runs every write here. An engine whose own language is too weak fetches the
+//! rows that a write looks at, runs it here, and sends the rows that are different then. What this
+//! module says is what every engine must say: keys, references, cascades and NULLs included.
+//!
+//! It performs no I/O: a [`Target`] has the rows at hand.
 
-use super::state::State;
-use super::table_data::{Key, pick};
+mod delete;
+mod state;
+mod table_data;
+mod write;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::eval::Stored;
-use crate::schema::Table;
+use crate::eval::{Source, Stored};
+use crate::schema::{OnDelete, Table};
 use crate::value::Value;
 
-/// Changes rows in place and remembers how they were. Dropping it before
+pub use state::{State, check_same};
+pub use table_data::{Key, TableData, pick};
+pub use write::{Returned, apply};
+
+/// Rows that a write can change. Looked at in the order in which the write proceeds, so that a
+/// target which knows only some of the rows can note what it was asked in vain.
+pub trait Target: Source {
+    /// The row with this key.
+    fn row(&self, table: &'static Table, key: &[Value]) -> Option<&Stored>;
+
+    /// Whether a row has this key; all that a reference to it asks.
+    fn holds(&self, table: &'static Table, key: &[Value]) -> bool {
+        self.row(table, key).is_some()
+    }
+
+    /// The key of the row that has these values in a unique key's columns; no row if one of them
+    /// is NULL.
+    fn find(
+        &self,
+        table: &'static Table,
+        columns: &'static [usize],
+        values: &[Value],
+    ) -> Option<&Key>;
+
+    /// The columns that refer to this table.
+    fn child_columns(&self, parent: &'static Table) -> Vec<ChildColumn>;
+
+    /// The keys of the rows that refer to this value.
+    fn children(&self, child: &ChildColumn, value: &Value) -> Vec<Key>;
+
+    /// Whether a row refers to this value.
+    fn has_children(&self, child: &ChildColumn, value: &Value) -> bool {
+        !self.children(child, value).is_empty()
+    }
+
+    /// Puts a row in place of the one with this key, or removes it; answers the old one. Its other
+    /// unique keys are free.
+    fn put(&mut self, table: &'static Table, key: &Key, row: Option<Stored>) -> Option<Stored>;
+
+    /// The largest key that the store has made or seen.
+    fn last_key(&self, table: &'static Table) -> i64;
+
+    /// Sets [`last_key`](Self::last_key): forward, or back where a write is undone.
+    fn set_last_key(&mut self, table: &'static Table, key: i64);
+
+    /// Refuses models that disagree about a table's columns, which would misread each other's rows.
+    fn check_tables(&self, tables: &[&'static Table]) -> Result<()>;
+}
+
+/// A column that refers to a table.
+#[derive(Clone, Copy, Debug)]
+pub struct ChildColumn {
+    /// The table it is of.
+    pub table: &'static Table,
+    /// The column.
+    pub column: usize,
+    /// What becomes of its rows when the parent goes.
+    pub on_delete: OnDelete,
+}
+
+impl ChildColumn {
+    /// The columns of `child` that refer to `parent`.
+    pub fn between(child: &'static Table, parent: &'static Table) -> impl Iterator<Item = Self> {
+        let columns = child.columns.iter().enumerate();
+        columns.filter_map(move |(column, def)| {
+            let reference = def.references.as_ref()?;
+            (reference.table)().is(parent).then_some(Self {
+                table: child,
+                column,
+                on_delete: reference.on_delete,
+            })
+        })
+    }
+}
+
+/// One write in progress: changes rows in place and remembers how they were. Dropping it before
 /// [`finish`](Self::finish) undoes everything, also when a panic unwinds.
-pub(super) struct Work<'a> {
-    pub(super) state: &'a mut State,
+struct Work<'a, T: Target> {
+    state: &'a mut T,
     undo: Vec<Undo>,
     checks: Vec<Check>,
 }
@@ -37,8 +121,8 @@ enum Check {
     Children { table: &'static Table, value: Value },
 }
 
-impl<'a> Work<'a> {
-    pub(super) fn new(state: &'a mut State) -> Self {
+impl<'a, T: Target> Work<'a, T> {
+    fn new(state: &'a mut T) -> Self {
         Self {
             state,
             undo: Vec::new(),
@@ -47,12 +131,12 @@ impl<'a> Work<'a> {
     }
 
     /// Makes the changes stay.
-    pub(super) fn finish(mut self) {
+    fn finish(mut self) {
         self.undo.clear();
     }
 
     /// Puts a row in place of the one with this key, or removes it.
-    pub(super) fn put(&mut self, table: &'static Table, key: Key, row: Option<Stored>) {
+    fn put(&mut self, table: &'static Table, key: Key, row: Option<Stored>) {
         let refers = table
             .columns
             .iter()
@@ -69,7 +153,7 @@ impl<'a> Work<'a> {
                 value: value.clone(),
             });
         }
-        let before = self.state.table_mut(table).put(&key, row);
+        let before = self.state.put(table, &key, row);
         self.undo.push(Undo::Row { table, key, before });
     }
 
@@ -77,7 +161,7 @@ impl<'a> Work<'a> {
     ///
     /// # Errors
     /// `Unique` if another row has one of its unique keys.
-    pub(super) fn replace(&mut self, table: &'static Table, key: Key, row: Stored) -> Result<()> {
+    fn replace(&mut self, table: &'static Table, key: Key, row: Stored) -> Result<()> {
         self.refuse_duplicates(table, &row, Some(&key))?;
         let new_key = pick(table.key, &row);
         if new_key != key {
@@ -91,17 +175,14 @@ impl<'a> Work<'a> {
     }
 
     /// Refuses a row that has a unique key of a row other than its own.
-    pub(super) fn refuse_duplicates(
+    fn refuse_duplicates(
         &self,
         table: &'static Table,
         row: &[Value],
         own: Option<&Key>,
     ) -> Result<()> {
-        let Some(data) = self.state.table(table) else {
-            return Ok(());
-        };
         for columns in table.unique_keys() {
-            if let Some(found) = data.find(columns, &pick(columns, row))
+            if let Some(found) = self.state.find(table, columns, &pick(columns, row))
                 && own != Some(found)
             {
                 return Err(duplicate(table, columns));
@@ -111,8 +192,8 @@ impl<'a> Work<'a> {
     }
 
     /// The store's next key. Keys of rows that are gone do not come again.
-    pub(super) fn next_key(&mut self, table: &'static Table, largest: i64) -> Result<i64> {
-        let last = self.state.table(table).map_or(0, |data| data.last_key);
+    fn next_key(&mut self, table: &'static Table, largest: i64) -> Result<i64> {
+        let last = self.state.last_key(table);
         if last >= largest {
             return Err(Error::new(
                 ErrorKind::Full,
@@ -125,14 +206,11 @@ impl<'a> Work<'a> {
     }
 
     /// Moves the counter past a key.
-    pub(super) fn see_key(&mut self, table: &'static Table, key: i64) {
-        let data = self.state.table_mut(table);
-        if key > data.last_key {
-            self.undo.push(Undo::LastKey {
-                table,
-                before: data.last_key,
-            });
-            data.last_key = key;
+    fn see_key(&mut self, table: &'static Table, key: i64) {
+        let before = self.state.last_key(table);
+        if key > before {
+            self.undo.push(Undo::LastKey { table, before });
+            self.state.set_last_key(table, key);
         }
     }
 
@@ -140,7 +218,7 @@ impl<'a> Work<'a> {
     ///
     /// # Errors
     /// `Reference`, naming the child's table and column.
-    pub(super) fn check_references(&self) -> Result<()> {
+    fn check_references(&self) -> Result<()> {
         for check in &self.checks {
             match check {
                 Check::Parents { table, key } => self.check_parents(table, key)?,
@@ -162,11 +240,7 @@ impl<'a> Work<'a> {
                 continue;
             }
             let parent = (reference.table)();
-            if self
-                .state
-                .row(parent, std::slice::from_ref(&row[at]))
-                .is_none()
-            {
+            if !self.state.holds(parent, std::slice::from_ref(&row[at])) {
                 let message = format!("the row referred to is missing in `{}`", parent.name);
                 return Err(broken(table, at, message));
             }
@@ -175,7 +249,7 @@ impl<'a> Work<'a> {
     }
 
     fn check_children(&self, table: &'static Table, value: &Value) -> Result<()> {
-        if self.state.row(table, std::slice::from_ref(value)).is_some() {
+        if self.state.holds(table, std::slice::from_ref(value)) {
             return Ok(());
         }
         for child in self.state.child_columns(table) {
@@ -188,14 +262,14 @@ impl<'a> Work<'a> {
     }
 }
 
-impl Drop for Work<'_> {
+impl<T: Target> Drop for Work<'_, T> {
     fn drop(&mut self) {
         for step in self.undo.drain(..).rev() {
             match step {
                 Undo::Row { table, key, before } => {
-                    self.state.table_mut(table).put(&key, before);
+                    self.state.put(table, &key, before);
                 }
-                Undo::LastKey { table, before } => self.state.table_mut(table).last_key = before,
+                Undo::LastKey { table, before } => self.state.set_last_key(table, before),
             }
         }
     }

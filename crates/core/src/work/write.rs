@@ -1,18 +1,15 @@
-//! Carrying out a [`Write`]: [`run`].
+//! Carrying out a [`Write`]: [`apply`].
 //!
 //! Rows are changed one after the other, and unique keys are checked at each of them, as SQLite
 //! does: an update that swaps two unique values within one write is refused, whatever the order.
 //! Updates and deletes by filter choose all their rows first and take them in the order of their
 //! keys. References are checked when the whole write is through.
 
-use super::check_deadline;
-use super::state::State;
-use super::table_data::{Key, pick};
-use super::work::Work;
+use super::{Key, Target, Work, pick};
 use crate::column::Assign;
 use crate::error::{Error, Result};
 use crate::eval::{
-    Condition, Names, Source, Stored, assign, check_column, check_fits, check_output, deliver,
+    Condition, Names, Stored, assign, check_column, check_fits, check_output, deliver,
     filter_tables, project,
 };
 use crate::filter::Filter;
@@ -26,10 +23,12 @@ use crate::write::{
 };
 
 /// The rows that a write returns, delivered after it.
-pub(super) struct Returned(Option<(Names, Vec<Stored>)>);
+#[derive(Debug)]
+pub struct Returned(Option<(Names, Vec<Stored>)>);
 
 impl Returned {
-    pub(super) async fn deliver(self, mut rows: Rows) -> Rows {
+    /// Hands the rows to the receiver, at its pace; what it cannot read is kept for who asked.
+    pub async fn deliver(self, mut rows: Rows) -> Rows {
         let Some((names, answer)) = self.0 else {
             return rows;
         };
@@ -41,9 +40,13 @@ impl Returned {
     }
 }
 
-/// Applies a write to the state, whole or not at all.
-pub(super) fn run(state: &mut State, write: Write) -> Result<(Written, Returned)> {
-    check_deadline(write.deadline)?;
+/// Applies a write to the rows, whole or not at all.
+///
+/// # Errors
+/// Every refusal that the rows are the reason of: `Unique`, `Reference`, `NotNull`, `Invalid`,
+/// `Full` when a table has used up its keys. `Schema` if models disagree, `Misuse` where the write
+/// makes no sense.
+pub fn apply<T: Target>(state: &mut T, write: Write) -> Result<(Written, Returned)> {
     let table = write.table();
     if let Some(output) = &write.returning {
         check_output(table, output)?;
@@ -90,7 +93,7 @@ fn tables(write: &Write) -> Vec<&'static Table> {
 }
 
 /// Each answers the rows it touched: as they are now, or as they were before they were deleted.
-impl Work<'_> {
+impl<T: Target> Work<'_, T> {
     fn insert(&mut self, insert: InsertRows) -> Result<Vec<Stored>> {
         let table = insert.table;
         check_shape(table, &insert.columns, &insert.values)?;
@@ -141,11 +144,8 @@ impl Work<'_> {
         conflict: Option<&Conflict<'_>>,
     ) -> Result<Option<Stored>> {
         if let Some(conflict) = conflict {
-            let data = self.state.table_mut(table);
-            if let Some(key) = data
-                .find(conflict.target, &pick(conflict.target, &row))
-                .cloned()
-            {
+            let taken = pick(conflict.target, &row);
+            if let Some(key) = self.state.find(table, conflict.target, &taken).cloned() {
                 return match conflict.action {
                     ConflictAction::Ignore => Ok(None),
                     _ if !self.may_change(table, &key, &row, conflict) => Ok(None),

@@ -12,11 +12,11 @@ use crate::select::Expr;
 use crate::value::Value;
 
 /// A key's values, shared among the maps that name the row.
-pub(super) type Key = Arc<[Value]>;
+pub type Key = Arc<[Value]>;
 
 /// The rows of one table. Every change goes through [`put`](Self::put), which keeps the maps true.
 #[derive(Clone, Debug)]
-pub(super) struct TableData {
+pub struct TableData {
     table: &'static Table,
     rows: BTreeMap<Key, Stored>,
     /// For each of the table's unique constraints, the row that has the values. Values with a
@@ -25,11 +25,12 @@ pub(super) struct TableData {
     /// For each column that refers to another table, the rows by what they refer to.
     references: Vec<(usize, BTreeMap<Value, BTreeSet<Key>>)>,
     /// The largest key that the store has made or seen; it never makes a smaller one again.
-    pub(super) last_key: i64,
+    last_key: i64,
 }
 
 impl TableData {
-    pub(super) fn new(table: &'static Table) -> Self {
+    /// A table without rows.
+    pub fn new(table: &'static Table) -> Self {
         let columns = table.columns.iter().enumerate();
         Self {
             table,
@@ -43,21 +44,39 @@ impl TableData {
         }
     }
 
-    pub(super) fn table(&self) -> &'static Table {
+    /// What it is a table of.
+    pub fn table(&self) -> &'static Table {
         self.table
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    pub(super) fn get(&self, key: &[Value]) -> Option<&Stored> {
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The largest key that the store has made or seen.
+    pub fn last_key(&self) -> i64 {
+        self.last_key
+    }
+
+    /// Sets [`last_key`](Self::last_key).
+    pub fn set_last_key(&mut self, key: i64) {
+        self.last_key = key;
+    }
+
+    /// The row with this key.
+    pub fn get(&self, key: &[Value]) -> Option<&Stored> {
         self.rows.get(key)
     }
 
     /// Puts a row in place of the one with this key, or removes it; answers the old one. The
     /// caller has made sure that the row's other unique keys are free.
-    pub(super) fn put(&mut self, key: &Key, row: Option<Stored>) -> Option<Stored> {
+    pub fn put(&mut self, key: &Key, row: Option<Stored>) -> Option<Stored> {
         let old = match &row {
             Some(row) => self.rows.insert(Key::clone(key), Stored::clone(row)),
             None => self.rows.remove(key),
@@ -102,7 +121,7 @@ impl TableData {
     }
 
     /// The key of the row that has these values in a unique key's columns.
-    pub(super) fn find(&self, columns: &'static [usize], values: &[Value]) -> Option<&Key> {
+    pub fn find(&self, columns: &'static [usize], values: &[Value]) -> Option<&Key> {
         if columns == self.table.key {
             return self.rows.get_key_value(values).map(|(key, _)| key);
         }
@@ -115,17 +134,18 @@ impl TableData {
     }
 
     /// The keys of the rows that refer to this value by this column.
-    pub(super) fn referring(&self, column: usize, value: &Value) -> Option<&BTreeSet<Key>> {
+    pub fn referring(&self, column: usize, value: &Value) -> Option<&BTreeSet<Key>> {
         let (_, map) = self.references.iter().find(|(at, _)| *at == column)?;
         map.get(value)
     }
 
-    pub(super) fn rows(&self) -> RowIter<'_> {
+    /// All rows, in the order of their keys.
+    pub fn rows(&self) -> RowIter<'_> {
         Box::new(self.rows.values())
     }
 
     /// The rows whose column equals the value, by a map where there is one.
-    pub(super) fn rows_where<'a>(&'a self, column: usize, value: &'a Value) -> RowIter<'a> {
+    pub fn rows_where<'a>(&'a self, column: usize, value: &'a Value) -> RowIter<'a> {
         for key in self.table.unique_keys() {
             if *key == [column] {
                 return Box::new(self.row_by(key, std::slice::from_ref(value)).into_iter());
@@ -139,7 +159,7 @@ impl TableData {
     }
 
     /// At least the rows that satisfy the filter, in the order of their keys.
-    pub(super) fn candidates(&self, filter: &Filter) -> RowIter<'_> {
+    pub fn candidates(&self, filter: &Filter) -> RowIter<'_> {
         for key in self.table.unique_keys() {
             let pins: Option<Vec<_>> = key.iter().map(|at| pinned(filter, *at)).collect();
             let Some(pins) = pins else { continue };
@@ -184,7 +204,7 @@ impl PartialEq for TableData {
 }
 
 /// The values of these columns.
-pub(super) fn pick(columns: &[usize], row: &[Value]) -> Key {
+pub fn pick(columns: &[usize], row: &[Value]) -> Key {
     columns.iter().map(|&at| row[at].clone()).collect()
 }
 
