@@ -75,6 +75,7 @@ pub(crate) async fn tagged(db: &Db, post: &Post, tag: &Tag) -> Result<PostTag> {
     db.insert(PostTag {
         post_id: post.id,
         tag_id: tag.id,
+        position: 0,
     })
     .await
 }

@@ -20,13 +20,13 @@ use crate::plan::{Article, Author, Remark};
 pub type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
 const ALL_USERS: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, \
-     updated_at FROM users";
+     updated_at, username, image FROM users";
 const USER_BY_KEY: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, \
-     updated_at FROM users WHERE id = $1";
+     updated_at, username, image FROM users WHERE id = $1";
 const USER_BY_EMAIL: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, \
-     updated_at FROM users WHERE email = $1";
+     updated_at, username, image FROM users WHERE email = $1";
 const POSTS_AFTER: &str = "SELECT id, author_id, slug, title, content, status, created_at, \
-     updated_at FROM posts WHERE status = 'published' AND (created_at, id) < ($1, $2) \
+     updated_at, summary FROM posts WHERE status = 'published' AND (created_at, id) < ($1, $2) \
      ORDER BY created_at DESC, id DESC LIMIT $3";
 const AUTHORS: &str = "SELECT id, name FROM users WHERE id <= $1 ORDER BY id";
 const ARTICLES: &str = "SELECT author_id, id, title FROM posts WHERE author_id = ANY($1) \
@@ -35,14 +35,17 @@ const REMARKS: &str = "SELECT post_id, id, content FROM comments WHERE post_id =
      ORDER BY post_id, id";
 const UPDATE: &str = "UPDATE users SET email = given.email, name = given.name, \
      is_active = given.is_active, bio = given.bio, password_hash = given.password_hash, \
-     updated_at = $7 \
-     FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[]) \
-     AS given (id, email, name, is_active, bio, password_hash) WHERE users.id = given.id";
+     username = given.username, image = given.image, updated_at = $9 \
+     FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::text[], $6::text[], \
+     $7::text[], $8::text[]) \
+     AS given (id, email, name, is_active, bio, password_hash, username, image) WHERE users.id = given.id";
 
 /// Inserts a user and returns the stored row.
 pub const INSERT: &str = "INSERT INTO users (email, name, bio, password_hash, is_active, \
-     created_at, updated_at) VALUES ($1, $2, $3, NULL, TRUE, $4, NULL) \
-     RETURNING id, email, name, is_active, bio, password_hash, created_at, updated_at";
+     created_at, updated_at, username, image) \
+     VALUES ($1, $2, $3, NULL, TRUE, $4, NULL, NULL, NULL) \
+     RETURNING id, email, name, is_active, bio, password_hash, created_at, updated_at, username, \
+     image";
 
 /// One connection of the driver, with its statements.
 #[derive(Debug)]
@@ -186,8 +189,9 @@ impl Raw {
     pub async fn insert_users(&self, users: &[RawNewUser]) -> Result<u64> {
         copy(
             &self.client,
-            "users (email, name, bio, password_hash, is_active, created_at, updated_at)",
+            "users (email, name, username, bio, password_hash, is_active, created_at, updated_at)",
             [
+                Type::TEXT,
                 Type::TEXT,
                 Type::TEXT,
                 Type::TEXT,
@@ -198,12 +202,13 @@ impl Raw {
             ],
             users,
             |user, now| {
-                let (hash, updated) = (&None::<&str>, &None::<At>);
+                let (none, updated) = (&None::<&str>, &None::<At>);
                 [
                     &user.email,
                     &user.name,
+                    none,
                     &user.bio,
-                    hash,
+                    none,
                     &true,
                     now,
                     updated,
@@ -233,9 +238,12 @@ impl Raw {
         let active: Vec<bool> = users.iter().map(|user| user.is_active).collect();
         let bios: Vec<Option<&str>> = users.iter().map(|user| user.bio.as_deref()).collect();
         let hashes: Vec<Option<&str>> = vec![None; users.len()];
+        let usernames: Vec<_> = users.iter().map(|user| user.username.as_deref()).collect();
+        let images: Vec<_> = users.iter().map(|user| user.image.as_deref()).collect();
         let now = At::now();
-        let given: [&(dyn ToSql + Sync); 7] =
-            [&ids, &emails, &names, &active, &bios, &hashes, &now];
+        let given: [&(dyn ToSql + Sync); 9] = [
+            &ids, &emails, &names, &active, &bios, &hashes, &usernames, &images, &now,
+        ];
         self.client.execute(&self.update, &given).await
     }
 }
@@ -372,6 +380,8 @@ fn user(row: &Row) -> Result<User> {
         password_hash: hash.map(|hash| hash.0),
         created_at: timestamp(row, 6)?,
         updated_at: row.try_get::<_, Option<At>>(7)?.map(|at| at.0),
+        username: row.try_get(8)?,
+        image: row.try_get(9)?,
     })
 }
 
@@ -385,6 +395,7 @@ fn post(row: &Row) -> Result<Post> {
         status: row.try_get::<_, Text<PostStatus>>(5)?.0,
         created_at: timestamp(row, 6)?,
         updated_at: row.try_get::<_, Option<At>>(7)?.map(|at| at.0),
+        summary: row.try_get(8)?,
     })
 }
 

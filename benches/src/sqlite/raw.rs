@@ -13,14 +13,14 @@ use super::Durability;
 use crate::data::{PAGE, RawNewUser};
 use crate::plan::{Article, Author, Remark};
 
-const USERS: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, updated_at \
-     FROM users";
+const USERS: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, \
+     updated_at, username, image FROM users";
 const USER_BY_KEY: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, \
-     updated_at FROM users WHERE id = ?1";
+     updated_at, username, image FROM users WHERE id = ?1";
 const USER_BY_EMAIL: &str = "SELECT id, email, name, is_active, bio, password_hash, created_at, \
-     updated_at FROM users WHERE email = ?1";
+     updated_at, username, image FROM users WHERE email = ?1";
 const INSERT: &str = "INSERT INTO users (email, name, bio, password_hash, is_active, created_at, \
-     updated_at) VALUES (?1, ?2, ?3, NULL, TRUE, ?4, NULL)";
+     updated_at, username, image) VALUES (?1, ?2, ?3, NULL, TRUE, ?4, NULL, NULL, NULL)";
 
 /// One connection of the driver.
 #[derive(Debug)]
@@ -73,7 +73,8 @@ impl Raw {
     /// The page of published posts after a place, newest first, and whether more follow.
     pub fn page_after(&self, created_at: i64, id: i64) -> Result<(Vec<Post>, bool)> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, author_id, slug, title, content, status, created_at, updated_at FROM posts \
+            "SELECT id, author_id, slug, title, content, status, created_at, updated_at, \
+             summary FROM posts \
              WHERE status = 'published' AND (created_at, id) < (?1, ?2) \
              ORDER BY created_at DESC, id DESC LIMIT ?3",
         )?;
@@ -218,7 +219,7 @@ impl Raw {
         {
             let mut statement = transaction.prepare_cached(
                 "UPDATE users SET email = ?2, name = ?3, is_active = ?4, bio = ?5, \
-                 password_hash = ?6, updated_at = ?7 WHERE id = ?1",
+                 password_hash = ?6, updated_at = ?7, username = ?8, image = ?9 WHERE id = ?1",
             )?;
             for user in users {
                 statement.execute(params![
@@ -228,7 +229,9 @@ impl Raw {
                     user.is_active,
                     user.bio,
                     None::<String>,
-                    now
+                    now,
+                    user.username,
+                    user.image
                 ])?;
             }
         }
@@ -269,6 +272,8 @@ fn user(row: &Row<'_>) -> Result<User> {
         password_hash: hash,
         created_at: timestamp(row.get(6)?)?,
         updated_at: row.get::<_, Option<i64>>(7)?.map(timestamp).transpose()?,
+        username: row.get(8)?,
+        image: row.get(9)?,
     })
 }
 
@@ -282,5 +287,6 @@ fn post(row: &Row<'_>) -> Result<Post> {
         status: text::<PostStatus>(row, 5)?,
         created_at: timestamp(row.get(6)?)?,
         updated_at: row.get::<_, Option<i64>>(7)?.map(timestamp).transpose()?,
+        summary: row.get(8)?,
     })
 }

@@ -55,6 +55,7 @@ fn the_table_says_what_the_struct_says() {
             ("author_id", Kind::I64, false, None),
             ("slug", Kind::Text, false, Some(200)),
             ("title", Kind::Text, false, Some(200)),
+            ("summary", Kind::Text, false, Some(1000)),
             ("content", Kind::Text, false, None),
             ("status", Kind::Text, false, None),
             ("created_at", Kind::Timestamp, false, None),
@@ -63,9 +64,9 @@ fn the_table_says_what_the_struct_says() {
     );
     assert_eq!(
         (table.created_at, table.updated_at, table.version),
-        (Some(6), Some(7), None)
+        (Some(7), Some(8), None)
     );
-    assert_eq!(table.columns[5].default, Some(DefaultValue::Text("draft")));
+    assert_eq!(table.columns[6].default, Some(DefaultValue::Text("draft")));
     let author = table.columns[1].references.as_ref().expect("a reference");
     assert!(std::ptr::eq((author.table)(), User::TABLE));
     assert_eq!(author.on_delete, OnDelete::Cascade);
@@ -152,6 +153,7 @@ fn a_row_becomes_the_struct_and_back() -> Result<()> {
     let tag = PostTag {
         post_id: Id::new(1),
         tag_id: Id::new(2),
+        position: 0,
     };
     assert_eq!(tag.key(), (Id::new(1), Id::new(2)));
     assert_eq!(
@@ -198,7 +200,7 @@ struct ShortPost {
 
 #[test]
 fn an_insert_struct_brings_its_columns_in_its_own_order() -> Result<()> {
-    assert_eq!(<ShortPost as Insert>::COLUMNS, [3, 4, 2, 1]);
+    assert_eq!(<ShortPost as Insert>::COLUMNS, [3, 5, 2, 1]);
     let mut values = Vec::new();
     let post = ShortPost {
         title: "On",

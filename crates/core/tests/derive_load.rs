@@ -83,6 +83,7 @@ async fn filled() -> Result<(Db, Id<User>)> {
         db.insert(PostTag {
             post_id: post,
             tag_id: tag,
+            position: 0,
         })
         .await?;
     }

@@ -205,7 +205,8 @@ async fn a_composite_key_is_a_tuple(db: TestDb) -> Result<()> {
         found,
         PostTag {
             post_id: one.id,
-            tag_id: blue.id
+            tag_id: blue.id,
+            position: 0,
         }
     );
     assert_eq!(found.key(), (one.id, blue.id));

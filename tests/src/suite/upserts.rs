@@ -147,6 +147,7 @@ async fn composite_and_primary_keys_are_unique_keys_too(db: TestDb) -> Result<()
     let pair = PostTag {
         post_id: post.id,
         tag_id: tag.id,
+        position: 0,
     };
     for expected in [1, 0] {
         assert_eq!(

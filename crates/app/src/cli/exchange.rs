@@ -24,6 +24,12 @@ pub(crate) trait Exchange: Entity + Insert<Entity = Self> + Clone {
     fn problem(_column: &str, _value: &str) -> Option<String> {
         None
     }
+
+    /// Fills in what a line left out and the row needs.
+    #[must_use]
+    fn completed(self) -> Self {
+        self
+    }
 }
 
 impl Exchange for User {
@@ -31,8 +37,10 @@ impl Exchange for User {
         "id",
         "email",
         "name",
+        "username",
         "is_active",
         "bio",
+        "image",
         "created_at",
         "updated_at",
     ];
@@ -44,8 +52,16 @@ impl Exchange for User {
                 .err()
                 .map(|error| error.message().to_owned()),
             "name" if value.trim().is_empty() => Some("must not be blank".to_owned()),
+            "username" if value.trim().is_empty() => Some("must not be blank".to_owned()),
             _ => None,
         }
+    }
+
+    /// Names are not unique; with the key they are. Migration V6 does the same.
+    fn completed(mut self) -> Self {
+        let made = || format!("{}-{}", self.name, self.id);
+        self.username = Some(self.username.take().unwrap_or_else(made));
+        self
     }
 }
 
@@ -54,6 +70,7 @@ impl Exchange for Post {
         "id",
         "slug",
         "title",
+        "summary",
         "content",
         "author_id",
         "status",
@@ -85,7 +102,7 @@ impl Exchange for Tag {
 }
 
 impl Exchange for PostTag {
-    const FIELDS: &'static [&'static str] = &["post_id", "tag_id"];
+    const FIELDS: &'static [&'static str] = &["post_id", "tag_id", "position"];
 }
 
 /// Tells whether a row can be read as a model's struct.
@@ -251,6 +268,6 @@ mod tests {
             fields::<Tag>().count(),
             fields::<PostTag>().count(),
         ];
-        assert_eq!(lengths, [7, 8, 5, 2, 2]);
+        assert_eq!(lengths, [9, 9, 5, 2, 3]);
     }
 }

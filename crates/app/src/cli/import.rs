@@ -25,7 +25,8 @@ use read::Format;
 ///
 /// Every line is checked first: types, lengths, email addresses, times (RFC 3339), unknown
 /// fields. A file with a bad line changes nothing, and the files after it are not read; --skip-bad
-/// takes the good lines. In CSV an empty cell is no value where there may be none.
+/// takes the good lines. In CSV an empty cell is no value where there may be none. A user without
+/// a username gets one made of name and id.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

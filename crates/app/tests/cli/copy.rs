@@ -70,7 +70,7 @@ fn a_copy_holds_the_same_there_and_back() {
     place
         .copy()
         .ends(0)
-        .says("made ready by 5 migrations")
+        .says("made ready by 8 migrations")
         .says("users              3 on both sides, hash ")
         .says("favorites          3 on both sides, hash ");
     place.run(&["copy", TWO, "sqlite://three.db"]).ends(0);
@@ -151,7 +151,7 @@ fn a_copy_killed_while_migrating_goes_on() {
     let place = Place::seeded();
     let up = ["migrate", "up", "--to", "2", "--database-url", TWO];
     place.run(&up).ends(0);
-    place.copy().ends(0).says("made ready by 3 migrations");
+    place.copy().ends(0).says("made ready by 6 migrations");
     assert_eq!(place.dump("larder.db"), place.dump("two.db"));
 }
 

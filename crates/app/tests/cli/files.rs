@@ -32,7 +32,7 @@ fn csv_makes_a_circle_too() {
     place.run(&["export", "csv", "--format", "csv"]).ends(0);
     let users = place.read("csv/users.csv");
     assert!(
-        users.starts_with("id,email,name,is_active,bio,created_at,updated_at\n"),
+        users.starts_with("id,email,name,username,is_active,bio,image,created_at,updated_at\n"),
         "{users}"
     );
     place
@@ -66,6 +66,10 @@ fn byte_order_marks_line_ends_and_blank_lines_do_not_matter() {
     assert_eq!(
         (&users[0]["name"], &users[0]["is_active"]),
         (&"A \"B\", C".into(), &true.into())
+    );
+    assert_eq!(
+        users[0]["username"], "A \"B\", C-1",
+        "made where there is none"
     );
 }
 

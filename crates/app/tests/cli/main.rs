@@ -137,14 +137,15 @@ fn user(id: u32) -> String {
     )
 }
 
-const USERS: &str = r#"{"id":1,"email":"ada@example.com","name":"Ada Lovelace","is_active":true,"bio":"Wrote \"notes\".\r\nMore — ünïcödé 🦀","created_at":"2018-03-09T18:48:09.000Z","updated_at":"2018-03-09T18:48:09.477Z"}
-{"id":2,"email":"grace@example.com","name":"Grace Hopper ","is_active":false,"bio":null,"created_at":"2018-03-10T00:00:00.123456Z","updated_at":null}
-{"id":1000000,"email":"edsger@example.com","name":"Edsger","is_active":true,"bio":"","created_at":"1969-12-31T23:59:59.999Z","updated_at":null}
+const USERS: &str = r#"{"id":1,"email":"ada@example.com","name":"Ada Lovelace","username":"ada","is_active":true,"bio":"Wrote \"notes\".\r\nMore — ünïcödé 🦀","image":"https://example.com/ada.png","created_at":"2018-03-09T18:48:09.000Z","updated_at":"2018-03-09T18:48:09.477Z"}
+{"id":2,"email":"grace@example.com","name":"Grace Hopper ","username":"Grace Hopper -2","is_active":false,"bio":null,"image":null,"created_at":"2018-03-10T00:00:00.123456Z","updated_at":null}
+{"id":1000000,"email":"edsger@example.com","name":"Edsger","username":"edsger","is_active":true,"bio":"","image":null,"created_at":"1969-12-31T23:59:59.999Z","updated_at":null}
 "#;
-const POSTS: &str = r#"{"id":1,"slug":"on-notes","title":"On notes","content":"<p>100% of a_b\\n</p>","author_id":1,"status":"published","created_at":"2018-03-12T17:00:45.567Z","updated_at":null}
-{"id":3,"slug":"on-ships","title":"On ships","content":"two\nlines","author_id":2,"status":"archived","created_at":"2018-03-13T17:00:45.567Z","updated_at":"2019-01-01T00:00:00.000Z"}
+const POSTS: &str = r#"{"id":1,"slug":"on-notes","title":"On notes","summary":"What notes are for.","content":"<p>100% of a_b\\n</p>","author_id":1,"status":"published","created_at":"2018-03-12T17:00:45.567Z","updated_at":null}
+{"id":3,"slug":"on-ships","title":"On ships","summary":"","content":"two\nlines","author_id":2,"status":"archived","created_at":"2018-03-13T17:00:45.567Z","updated_at":"2019-01-01T00:00:00.000Z"}
 "#;
 const COMMENTS: &str = r#"{"id":7,"post_id":1,"author_id":2,"content":"Fine.","created_at":"2018-03-14T00:00:00.000Z"}
 "#;
 const TAGS: &str = "{\"id\":1,\"name\":\"notes\"}\n{\"id\":2,\"name\":\"ships\"}\n";
-const POST_TAGS: &str = "{\"post_id\":1,\"tag_id\":1}\n{\"post_id\":3,\"tag_id\":2}\n";
+const POST_TAGS: &str =
+    "{\"post_id\":1,\"tag_id\":1,\"position\":0}\n{\"post_id\":3,\"tag_id\":2,\"position\":1}\n";

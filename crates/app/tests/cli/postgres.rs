@@ -84,7 +84,7 @@ fn every_command_works_on_postgres() {
         .says("applied V2__create_posts");
     run(&["import", "data"])
         .ends(0)
-        .says("made ready by 3 migrations")
+        .says("made ready by 6 migrations")
         .says("users              3 imported");
     run(&["migrate", "status"]).ends(0).says("applied  20");
     run(&["show", "posts", "--where", "status = published"])
@@ -104,7 +104,7 @@ fn a_copy_to_postgres_and_back_holds_the_same() {
     place
         .run(&["copy", ONE, &url])
         .ends(0)
-        .says("made ready by 5 migrations")
+        .says("made ready by 8 migrations")
         .says("favorites          3 on both sides, hash ");
     place
         .run(&["copy", ONE, &url])
@@ -185,6 +185,7 @@ fn rows_of_others_and_missing_rights_are_told() {
         let tag = PostTag {
             post_id: Id::new(3),
             tag_id: Id::new(1),
+            position: 0,
         };
         db.insert(tag).await
     });

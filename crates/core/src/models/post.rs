@@ -22,6 +22,10 @@ pub struct Post {
     /// One line.
     #[column(max_len = 200)]
     pub title: String,
+    /// What it is about, in a sentence or two.
+    #[column(max_len = 1000, default = "")]
+    #[serde(default)]
+    pub summary: String,
     /// The text.
     pub content: String,
     /// Who may see it.
@@ -86,6 +90,8 @@ pub struct PostPatch {
     pub slug: Option<String>,
     /// See [`Post::title`].
     pub title: Option<String>,
+    /// See [`Post::summary`].
+    pub summary: Option<String>,
     /// See [`Post::content`].
     pub content: Option<String>,
     /// See [`Post::status`].

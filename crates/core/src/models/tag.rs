@@ -33,7 +33,7 @@ impl NewTag {
     }
 }
 
-/// That a post has a tag. Holds nothing but its key, so it is inserted as it is.
+/// That a post has a tag.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(table = "post_tags")]
 pub struct PostTag {
@@ -46,4 +46,8 @@ pub struct PostTag {
     #[index]
     #[references(Tag, on_delete = cascade)]
     pub tag_id: Id<Tag>,
+    /// Where it stands among the post's tags, from 0; those at one place come by key.
+    #[column(default = 0)]
+    #[serde(default)]
+    pub position: i64,
 }

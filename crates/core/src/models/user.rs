@@ -7,6 +7,8 @@ use crate::{Email, Entity, Error, Id, Insert, Patch, Result, Timestamp};
 
 /// The most characters of a name.
 const NAME_MAX: usize = 100;
+/// The most characters of a username.
+const USERNAME_MAX: usize = 128;
 
 /// Someone who writes posts and comments.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,11 +23,18 @@ pub struct User {
     /// What others see.
     #[column(max_len = 100)]
     pub name: String,
+    /// The name in the address of their page, which nobody else has; none until they get one.
+    #[unique]
+    #[column(max_len = 128)]
+    pub username: Option<String>,
     /// Whether they may sign in.
     #[column(default = true)]
     pub is_active: bool,
     /// What they say about themselves.
     pub bio: Option<String>,
+    /// The address of their picture.
+    #[column(max_len = 2048)]
+    pub image: Option<String>,
     /// What is kept of their password; never serialised.
     #[serde(skip)]
     pub password_hash: Option<PasswordHash>,
@@ -43,6 +52,7 @@ pub struct User {
 pub struct NewUser {
     email: Email,
     name: String,
+    username: Option<String>,
     bio: Option<String>,
     password_hash: Option<PasswordHash>,
 }
@@ -83,12 +93,25 @@ impl NewUser {
         self
     }
 
+    /// Gives them the name of their page, which is trimmed.
+    ///
+    /// # Errors
+    /// `Invalid` for one that is blank, longer than 128 characters, or holds a control character.
+    pub fn username(mut self, username: &str) -> Result<Self> {
+        let username = check_username(username).map_err(|problem| {
+            Error::invalid("the new user is not valid").with_field("username", problem)
+        })?;
+        self.username = Some(username.to_owned());
+        Ok(self)
+    }
+
     fn checked(email: &str, name: &str, password: Option<&'static str>) -> Result<Self> {
         let (email, name) = (email.trim().parse::<Email>(), check_name(name));
         match (email, name, password) {
             (Ok(email), Ok(name), None) => Ok(Self {
                 email,
                 name: name.to_owned(),
+                username: None,
                 bio: None,
                 password_hash: None,
             }),
@@ -123,6 +146,20 @@ fn check_name(name: &str) -> Result<&str, &'static str> {
     }
 }
 
+/// The trimmed username, or what is wrong with it.
+fn check_username(username: &str) -> Result<&str, &'static str> {
+    let username = username.trim();
+    if username.is_empty() {
+        Err("must not be blank")
+    } else if username.chars().count() > USERNAME_MAX {
+        Err("must have at most 128 characters")
+    } else if username.contains(char::is_control) {
+        Err("must not hold control characters")
+    } else {
+        Ok(username)
+    }
+}
+
 /// What can be changed about a user.
 #[derive(Patch, Clone, Debug, Default, PartialEq)]
 #[patch(User)]
@@ -131,10 +168,14 @@ pub struct UserPatch {
     pub email: Option<Email>,
     /// See [`User::name`].
     pub name: Option<String>,
+    /// See [`User::username`]; `Some(None)` removes it.
+    pub username: Option<Option<String>>,
     /// See [`User::is_active`].
     pub is_active: Option<bool>,
     /// See [`User::bio`]; `Some(None)` removes it.
     pub bio: Option<Option<String>>,
+    /// See [`User::image`]; `Some(None)` removes it.
+    pub image: Option<Option<String>>,
     /// See [`User::password_hash`]; `Some(None)` removes it.
     pub password_hash: Option<Option<PasswordHash>>,
 }
@@ -158,6 +199,17 @@ mod tests {
                 .to_string()
                 .contains("password must have 8 characters or more")
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_username_is_checked() -> Result<()> {
+        let new = || NewUser::without_password("ada@example.com", "Ada");
+        assert_eq!(new()?.username(" ada ")?.username.as_deref(), Some("ada"));
+        for bad in [" ", "a\0b", "a\nb", &"x".repeat(129)] {
+            let error = new()?.username(bad).expect_err(bad);
+            assert!(error.fields().map(|(field, _)| field).eq(["username"]));
+        }
         Ok(())
     }
 

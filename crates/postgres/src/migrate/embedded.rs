@@ -28,6 +28,9 @@ const FILES: &[(&str, &str)] = files! {
     "V3__create_comments"
     "V4__create_tags"
     "V5__create_favorites_and_follows"
+    "V6__add_usernames"
+    "V7__add_summaries"
+    "V8__order_tags"
 };
 
 #[cfg(test)]

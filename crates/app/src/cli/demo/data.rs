@@ -117,8 +117,10 @@ fn user(rng: &mut Rng, id: i64) -> larder::Result<User> {
         id: Id::new(id),
         email: email(id)?,
         name: format!("{} {}", pick(rng, &FIRST), pick(rng, &LAST)),
+        username: Some(format!("user{id}")),
         is_active: rng.u8(..10) > 0,
         bio: (rng.u8(..3) == 0).then(|| format!("Interested in {}.", pick(rng, &TOPICS))),
+        image: None,
         password_hash: None,
         created_at: minutes(id.unsigned_abs()),
         updated_at: None,
@@ -142,6 +144,7 @@ fn post(rng: &mut Rng, id: i64) -> Post {
             "a paragraph that says more. ".repeat(rng.usize(4..20))
         ),
         title,
+        summary: String::new(),
         status,
         created_at: minutes(USERS.unsigned_abs() + id.unsigned_abs()),
         updated_at: None,
@@ -153,10 +156,12 @@ fn tags_of(rng: &mut Rng, post: i64) -> Vec<PostTag> {
     let count = rng.usize(1..=3);
     let mut tags = rng.choose_multiple(1..=TAGS.len() as i64, count);
     tags.sort_unstable();
-    tags.into_iter()
-        .map(|tag| PostTag {
+    (0..)
+        .zip(tags)
+        .map(|(position, tag)| PostTag {
             post_id: Id::new(post),
             tag_id: Id::new(tag),
+            position,
         })
         .collect()
 }

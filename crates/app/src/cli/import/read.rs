@@ -244,10 +244,13 @@ impl<E: Exchange> Building<E> {
                 (None, None) => return Err(Problem::of(column.name, "is missing")),
             });
         }
-        exchange::build(&values).map_err(|error| Problem {
-            field: error.column().map(ToOwned::to_owned),
-            reason: error.message().to_owned(),
-        })
+        match exchange::build::<E>(&values) {
+            Ok(row) => Ok(row.completed()),
+            Err(error) => Err(Problem {
+                field: error.column().map(ToOwned::to_owned),
+                reason: error.message().to_owned(),
+            }),
+        }
     }
 }
 
