@@ -36,7 +36,7 @@ const BATCH_MAX: usize = 256;
 /// How many batches a blocking thread runs before it lets someone else lead.
 const ROUNDS_MAX: usize = 1_000;
 
-/// A leader looks for one job more than the last time once in this many batches.
+/// Once in this many batches, company is looked for that did not come by itself.
 const PROBE_EVERY: u32 = 16;
 
 /// How often a leader lets other tasks run before it starts.
@@ -82,8 +82,11 @@ struct Line {
 /// Decides for how many jobs a leader lets other tasks run before it starts.
 #[derive(Debug, Default)]
 struct Pace {
+    /// The jobs of the last batch.
     last: usize,
     batches: u32,
+    /// How many jobs have been queued.
+    arrived: u64,
 }
 
 impl Pace {
@@ -92,12 +95,18 @@ impl Pace {
         self.last = batch;
     }
 
+    /// A leader looks for one job more than the last time now and then; who is alone does not,
+    /// because waiting costs more than the job. See [`Shared::look_around`].
     fn expected(&self) -> usize {
-        if self.batches % PROBE_EVERY == PROBE_EVERY - 1 {
+        if self.last > 1 && self.is_probing() {
             self.last + 1
         } else {
             self.last
         }
+    }
+
+    fn is_probing(&self) -> bool {
+        self.batches % PROBE_EVERY == PROBE_EVERY - 1
     }
 }
 
@@ -144,6 +153,9 @@ impl Writer {
     {
         let shared = Arc::clone(&self.shared);
         async move {
+            if shared.inline {
+                shared.look_around().await;
+            }
             let request = Arc::new(Request::new(options, Box::new(job)));
             let lead = shared.enqueue(Arc::clone(&request) as Arc<dyn Queued>)?;
             let place = Place { shared, request };
@@ -228,6 +240,7 @@ impl Shared {
             }
         }
         line.queue.push_back(request);
+        line.pace.arrived += 1;
         if line
             .awaited
             .is_some_and(|length| line.queue.len() >= length)
@@ -264,10 +277,37 @@ impl Shared {
         guard.is_some().then_some(Lease(Some(guard)))
     }
 
+    /// Whether there is nothing to do and the last batch was a single job.
+    fn is_quiet(&self) -> bool {
+        let line = self.line();
+        line.queue.is_empty() && line.pace.last <= 1
+    }
+
     /// Whether more jobs are to be expected than there are.
     fn expects_company(&self) -> bool {
         let line = self.line();
         line.queue.len() < line.pace.expected()
+    }
+
+    /// Lets other tasks run, now and then, while writers come one by one: if another one
+    /// writes meanwhile, the next leader waits for company. Tasks that share a thread would
+    /// otherwise never meet. Nobody waits for whoever is here.
+    async fn look_around(&self) {
+        let arrived = {
+            let mut line = self.line();
+            if line.led || line.pace.last > 1 || !line.pace.is_probing() {
+                return;
+            }
+            line.pace.batches = 0; // once, whatever comes of it
+            line.pace.arrived
+        };
+        // Twice, for of tasks that yield the runtime may resume the last one first.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        let mut line = self.line();
+        if line.pace.arrived > arrived {
+            line.pace.last = line.pace.last.max(2);
+        }
     }
 
     /// Lets every task that is ready to write join the batch, if some are to be expected: until
@@ -388,7 +428,9 @@ impl Lead {
         let company = self.shared.inline && self.shared.expects_company();
         match self.shared.try_lease() {
             Some(lease) if !company => {
-                self.run_batch(lease);
+                if let Some((lead, answered)) = self.run_batch(lease) {
+                    lead.shared.unwoken.wake_two_of(answered);
+                }
             }
             _ => self.relay(),
         }
@@ -413,18 +455,28 @@ impl Lead {
             if lead.shared.line().queue.is_empty() {
                 break;
             }
-            match lead.run_batch(lease) {
-                Some(next) => lead = next,
-                None => return,
+            let Some((next, answered)) = lead.run_batch(lease) else {
+                return;
+            };
+            lead = next;
+            let shared = Arc::clone(&lead.shared);
+            if shared.is_quiet() {
+                // Whoever it was writes alone, and may do so at once the next time.
+                lead.relayed = false;
+                drop(lead);
+                shared.unwoken.wake_two_of(answered);
+                return;
             }
+            shared.unwoken.wake_two_of(answered);
             tokio::task::yield_now().await;
-            lead.shared.unwoken.wake_all();
+            shared.unwoken.wake_all();
         }
         lead.relayed = false;
     }
 
-    /// Runs what is queued, here or on a blocking thread. The lead comes back if it was here.
-    fn run_batch(self, mut lease: Lease) -> Option<Self> {
+    /// Runs what is queued, here or on a blocking thread. The lead comes back if it was here, with
+    /// those to be woken.
+    fn run_batch(self, mut lease: Lease) -> Option<(Self, Vec<Waker>)> {
         let batch = self.shared.next_batch();
         let short = batch.iter().all(|request| request.cost() == Cost::Inline);
         let batch = Batch::new(batch);
@@ -436,8 +488,7 @@ impl Lead {
         let batch = match ran {
             Ok(answered) => {
                 drop(lease);
-                self.shared.unwoken.wake_two_of(answered);
-                return Some(self);
+                return Some((self, answered));
             }
             Err(batch) => batch,
         };

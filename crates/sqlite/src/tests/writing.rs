@@ -1,6 +1,7 @@
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -444,4 +445,44 @@ fn the_lead_survives_its_runtime() {
         let insert = tokio::time::timeout(Duration::from_secs(5), rig.insert("last"));
         insert.await.expect("somebody leads").unwrap();
     });
+}
+
+/// Inserts so many rows one after the other, and tells how many were not answered in the first poll.
+async fn waits_of(rig: Arc<Rig>, name: &'static str, rows: usize) -> usize {
+    let mut waits = 0;
+    for n in 0..rows {
+        let mut insert = Box::pin(rig.writer.submit(INLINE, named(format!("{name} {n}"))));
+        match poll_fn(|context| Poll::Ready(insert.as_mut().poll(context))).await {
+            Poll::Ready(answer) => assert!(answer.is_ok()),
+            Poll::Pending => {
+                waits += 1;
+                insert.await.unwrap();
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    waits
+}
+
+#[tokio::test]
+async fn who_writes_alone_again_is_answered_at_once() {
+    let rig = Arc::new(Rig::new());
+    let company = (0..4).map(|n| named(format!("company {n}"))).collect();
+    for answer in in_one_batch(&rig, INLINE, company).await {
+        answer.unwrap();
+    }
+    // The first still waits for company, and now and then one looks for it.
+    let waits = waits_of(Arc::clone(&rig), "alone", 64).await;
+    assert!(waits <= 1 + 64 / 8, "{waits} of 64 had to wait");
+}
+
+#[tokio::test]
+async fn tasks_of_one_thread_find_each_other() {
+    let rig = Arc::new(Rig::new());
+    let other = tokio::spawn(waits_of(Arc::clone(&rig), "other", 100));
+    let own = waits_of(Arc::clone(&rig), "own", 100).await;
+    assert!(
+        own + other.await.unwrap() >= 100,
+        "they never share a batch"
+    );
 }
