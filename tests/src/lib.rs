@@ -18,6 +18,7 @@ pub mod databases;
 pub mod engines;
 mod fixtures;
 mod harness;
+pub mod hot;
 pub mod pgbouncer;
 pub mod proxy;
 pub mod redis_server;

@@ -59,6 +59,9 @@ pub enum ErrorKind {
     Corrupt,
     /// A table or column the model names is missing: migrations have not been run.
     Schema,
+    /// The reader of a feed has missed something; see [`Gap`](crate::feed::Gap). It goes on behind it
+    /// when it is asked again.
+    Gap,
     /// The call itself makes no sense (a cursor of another query, a finished transaction).
     Misuse,
     /// Anything else the engine reported.
@@ -83,12 +86,12 @@ struct Repr {
 impl Error {
     /// An error of this kind with a sentence that tells the person what to do.
     ///
-    /// `Conflict`, `Busy` and `Unavailable` start out retryable, the rest not.
+    /// `Conflict`, `Busy`, `Unavailable` and `Gap` start out retryable, the rest not.
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let retryable = matches!(
             kind,
-            ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unavailable
+            ErrorKind::Conflict | ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Gap
         );
         Self(Box::new(Repr {
             kind,
@@ -299,7 +302,7 @@ predicates! {
     is_invalid Invalid, is_too_long TooLong, is_decode Decode, is_unsupported Unsupported,
     is_conflict Conflict, is_stale Stale, is_timeout Timeout, is_busy Busy,
     is_unknown_outcome Unknown, is_unavailable Unavailable, is_closed Closed,
-    is_misuse Misuse, is_schema Schema, is_read_only ReadOnly,
+    is_misuse Misuse, is_gap Gap, is_schema Schema, is_read_only ReadOnly,
 }
 
 impl fmt::Display for Error {

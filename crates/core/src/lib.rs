@@ -15,6 +15,7 @@ mod describe;
 pub mod entity;
 pub mod error;
 pub mod eval;
+pub mod feed;
 pub mod filter;
 pub mod json_path;
 pub mod load;

@@ -195,6 +195,10 @@ pub struct Capabilities {
     pub json_paths: bool,
     /// Whose SQL [`Storage::sql`] takes: `sqlite`, `postgresql`; `None` if it takes none.
     pub raw_sql: Option<&'static str>,
+    /// Where several writers are open at a time: the statement in its SQL whose one number says which
+    /// have ended. Those with a lower number have; the column `larder_changes.tx` gets that number
+    /// by its default. `None` elsewhere: rows then get their keys in the order of the commits.
+    pub horizon: Option<&'static str>,
     /// The first day that dates and timestamps can have. Earlier ones are refused as `Invalid`,
     /// naming the column.
     pub first_day: Date,
@@ -217,6 +221,7 @@ impl Capabilities {
             concurrent_writers: true,
             json_paths: true,
             raw_sql: None,
+            horizon: None,
             named_locks: false,
             first_day: Date::MIN,
             keeps_deadlines: false,

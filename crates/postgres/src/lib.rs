@@ -38,6 +38,7 @@ mod database;
 mod dial;
 mod encryption;
 mod error;
+mod feed;
 mod held;
 pub mod introspect;
 mod lanes;

@@ -30,6 +30,7 @@
 mod aggregate;
 mod ddl;
 mod dialect;
+mod feed;
 mod filter;
 mod insert;
 mod json;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use ddl::{create_table, create_tables};
 pub use dialect::Dialect;
+pub use feed::change_log;
 pub use insert::copy_in;
 pub use params::{Param, select_params, write_params};
 pub use select::render_select;

@@ -72,6 +72,7 @@ mod decimal;
 mod deferred;
 mod deletion;
 mod error;
+mod feed;
 mod functions;
 mod held;
 mod inserted;

@@ -98,6 +98,10 @@ impl Sqlite {
         self.database.create_tables(tables).await
     }
 
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
     /// Applies the migrations that are missing, up to `target` (all if `None`), and answers which.
     /// Waits while another program migrates the same file. See [`Migrator::up`] for errors.
     pub async fn migrate(

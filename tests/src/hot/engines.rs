@@ -1,0 +1,134 @@
+//! What each engine brings to the hot path.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use larder_core::{Error, ErrorKind, Result, Storage};
+use larder_postgres::PostgresOptions;
+use tempfile::TempDir;
+
+use super::{HotEngine, Place};
+use crate::databases::{Database, Databases};
+use crate::suite;
+
+/// Within the process.
+pub struct Memory;
+
+#[async_trait]
+impl HotEngine for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn place(&self) -> Result<Arc<dyn Place>> {
+        Ok(Arc::new(MemoryPlace(larder_core::Memory::new())))
+    }
+}
+
+struct MemoryPlace(larder_core::Memory);
+
+#[async_trait]
+impl Place for MemoryPlace {
+    async fn store(&self) -> Result<Arc<dyn Storage>> {
+        Ok(Arc::new(self.0.clone()))
+    }
+}
+
+/// A SQLite file in a directory of its own.
+pub struct Sqlite;
+
+#[async_trait]
+impl HotEngine for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn place(&self) -> Result<Arc<dyn Place>> {
+        let directory = tempfile::tempdir().map_err(|source| {
+            Error::new(ErrorKind::Unavailable, "no temporary directory").with_source(source)
+        })?;
+        let path = directory.path().join("test.db");
+        let store = larder_sqlite::Sqlite::open(&path).await?;
+        store.create_tables(&suite::tables()).await?;
+        store.create_change_log().await?;
+        store.close().await?;
+        Ok(Arc::new(SqlitePlace {
+            path,
+            _directory: directory,
+        }))
+    }
+}
+
+struct SqlitePlace {
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+impl SqlitePlace {
+    async fn open(&self) -> Result<larder_sqlite::Sqlite> {
+        larder_sqlite::Sqlite::open(&self.path).await
+    }
+}
+
+#[async_trait]
+impl Place for SqlitePlace {
+    async fn store(&self) -> Result<Arc<dyn Storage>> {
+        Ok(Arc::new(self.open().await?))
+    }
+}
+
+/// A PostgreSQL database, a copy of one with all the tables.
+pub struct Postgres {
+    databases: Databases,
+}
+
+impl Postgres {
+    /// In the server of [`Databases::open`].
+    ///
+    /// # Errors
+    /// If there is none, saying what to install.
+    pub fn start() -> std::io::Result<Self> {
+        Ok(Self {
+            databases: Databases::open()?,
+        })
+    }
+}
+
+#[async_trait]
+impl HotEngine for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn place(&self) -> Result<Arc<dyn Place>> {
+        let create = |url: String| async move {
+            let store = larder_postgres::Postgres::connect(&url).await?;
+            store.create_tables(&suite::tables()).await?;
+            store.create_change_log().await?;
+            store.close().await
+        };
+        let tables = suite::tables();
+        let database = self.databases.with_tables(&tables, create).await?;
+        Ok(Arc::new(PostgresPlace(database)))
+    }
+}
+
+struct PostgresPlace(Database);
+
+/// Connections of one opened store: many tests share a server.
+const POOL_SIZE: usize = 10;
+
+impl PostgresPlace {
+    async fn open(&self) -> Result<larder_postgres::Postgres> {
+        let options = PostgresOptions::new(&self.0.url())?.max_size(POOL_SIZE);
+        larder_postgres::Postgres::connect_with(options.shared_connections(1)).await
+    }
+}
+
+#[async_trait]
+impl Place for PostgresPlace {
+    async fn store(&self) -> Result<Arc<dyn Storage>> {
+        Ok(Arc::new(self.open().await?))
+    }
+}
