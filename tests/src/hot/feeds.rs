@@ -33,7 +33,7 @@ fn quick() -> ChangeFeedOptions {
 
 /// The end of the feed, once everything that was committed can be read: on a server with many
 /// databases, transactions of others hold it back for a moment.
-async fn settled(db: &Db, changes: &ChangeFeed) -> Result<Position> {
+pub(super) async fn settled(db: &Db, changes: &ChangeFeed) -> Result<Position> {
     loop {
         let certain = changes.after(changes.oldest().await?, 10_000).await?;
         if certain.len() as u64 == db.query::<ChangeRow>().count().await? {

@@ -10,6 +10,7 @@
 //! another process would. To add a behaviour, write a file that ends with `tests![..]`, and name it
 //! below.
 
+mod consumers;
 pub mod engines;
 mod feeds;
 
@@ -69,7 +70,7 @@ macro_rules! tests {
 use tests;
 
 fn all() -> Vec<(&'static str, Vec<Test>)> {
-    vec![("feeds", feeds::tests())]
+    vec![("consumers", consumers::tests()), ("feeds", feeds::tests())]
 }
 
 /// Runs every behaviour on each of the engines, with `cargo test`'s arguments and output.

@@ -94,26 +94,11 @@ impl Gap {
     pub fn of(error: &Error) -> Option<&Self> {
         error.source()?.downcast_ref()
     }
-}
 
-impl fmt::Display for Gap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.reason, self.missed) {
-            (GapReason::Lagged, Some(missed)) => write!(f, "{missed} messages were dropped"),
-            (GapReason::Lagged, None) => f.write_str("messages were dropped"),
-            (GapReason::Reconnected, _) => f.write_str("the connection was lost for a while"),
-            (GapReason::Purged, _) => f.write_str("changes are no longer kept"),
-            (GapReason::Ahead, _) => f.write_str("the position is behind the feed's end"),
-        }
-    }
-}
-
-impl StdError for Gap {}
-
-impl From<Gap> for Error {
+    /// The error that says so.
     #[cold]
-    fn from(gap: Gap) -> Self {
-        let message = match gap.reason {
+    pub fn into_error(self) -> Error {
+        let message = match self.reason {
             GapReason::Lagged => {
                 "the subscriber was too slow and has missed messages: read anew what they are about"
             }
@@ -129,6 +114,20 @@ impl From<Gap> for Error {
                  state: read anew what it is about, and go on from the position that the gap names"
             }
         };
-        Self::new(ErrorKind::Gap, message).with_source(gap)
+        Error::new(ErrorKind::Gap, message).with_source(self)
     }
 }
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reason, self.missed) {
+            (GapReason::Lagged, Some(missed)) => write!(f, "{missed} messages were dropped"),
+            (GapReason::Lagged, None) => f.write_str("messages were dropped"),
+            (GapReason::Reconnected, _) => f.write_str("the connection was lost for a while"),
+            (GapReason::Purged, _) => f.write_str("changes are no longer kept"),
+            (GapReason::Ahead, _) => f.write_str("the position is behind the feed's end"),
+        }
+    }
+}
+
+impl StdError for Gap {}

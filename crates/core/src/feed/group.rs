@@ -416,7 +416,7 @@ impl Consumer {
             async move { this.group.take(&tx, &this.name, max).await }
         };
         match self.group.db().transaction(work).await? {
-            (taken, Some(gap)) if taken.is_empty() => Err(gap.into()),
+            (taken, Some(gap)) if taken.is_empty() => Err(gap.into_error()),
             (taken, _) => Ok(taken),
         }
     }

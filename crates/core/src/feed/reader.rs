@@ -151,7 +151,7 @@ impl ChangeFeed {
         let gap = gap_at(&tx, position, changes.is_empty() && limit > 0).await?;
         tx.rollback().await?;
         match gap {
-            Some(gap) => Err(gap.into()),
+            Some(gap) => Err(gap.into_error()),
             None => Ok(changes),
         }
     }

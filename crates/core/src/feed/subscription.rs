@@ -126,14 +126,14 @@ impl Queue {
     fn take(&self) -> Option<Result<Message>> {
         let mut state = self.lock();
         if let Some(gap) = state.missed.take() {
-            return Some(Err(gap.into()));
+            return Some(Err(gap.into_error()));
         }
         match state.entries.pop_front() {
             Some(Entry::Message(message)) => {
                 state.bytes -= message.payload.len();
                 Some(Ok(message))
             }
-            Some(Entry::Gap(gap)) => Some(Err(gap.into())),
+            Some(Entry::Gap(gap)) => Some(Err(gap.into_error())),
             None => state.closed.then(|| Err(closed())),
         }
     }
