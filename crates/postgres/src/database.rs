@@ -13,6 +13,9 @@ use crate::lanes::Lanes;
 use crate::options::PostgresOptions;
 use crate::pool::{Lease, Pool};
 
+/// The name of the lock under which missing tables are made: `larder` in ASCII.
+const LOCK: i64 = 0x6c61_7264_6572;
+
 #[derive(Debug)]
 pub(crate) struct Database {
     options: Arc<PostgresOptions>,
@@ -85,6 +88,27 @@ impl Database {
         })
     }
 
+    /// Runs statements that create what is missing, as one transaction, unless all the tables exist.
+    pub(crate) async fn create_missing(
+        &self,
+        tables: &[&'static Table],
+        statements: &[String],
+    ) -> Result<()> {
+        let names: Vec<_> = tables.iter().map(|table| table.name).collect();
+        let mut lease = self.acquire(None).await?;
+        lease.begin();
+        let created = create_missing(&lease, &names, statements).await;
+        lease.end();
+        created.map_err(|cause| {
+            let message = format!(
+                "the tables {} could not be created: run their statements in a migration, by a role \
+                 that may",
+                names.join(", ")
+            );
+            Error::new(ErrorKind::Schema, message).with_source(cause)
+        })
+    }
+
     /// Refuses new work, waits for what is under way and closes the connections.
     pub(crate) async fn close(&self) -> Result<()> {
         let (shared, pooled) = join(self.lanes.close(), self.pool.close()).await;
@@ -92,4 +116,27 @@ impl Database {
         self.connector.canceller().close().await;
         Ok(())
     }
+}
+
+/// Runs the statements, unless all the tables are there.
+async fn create_missing(
+    client: &tokio_postgres::Client,
+    tables: &[&str],
+    statements: &[String],
+) -> Result<(), tokio_postgres::Error> {
+    let present = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name";
+    let types = [(
+        &tables as &(dyn tokio_postgres::types::ToSql + Sync),
+        tokio_postgres::types::Type::TEXT_ARRAY,
+    )];
+    let found = client.query_typed(present, &types).await?;
+    if found.first().is_some_and(|row| row.get(0)) {
+        return Ok(());
+    }
+    // One message is one transaction.
+    let script = format!(
+        "SELECT pg_advisory_xact_lock({LOCK});\n{}",
+        statements.join(";\n")
+    );
+    client.batch_execute(&script).await
 }

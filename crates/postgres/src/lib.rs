@@ -38,7 +38,7 @@ mod database;
 mod dial;
 mod encryption;
 mod error;
-mod feed;
+pub mod feed;
 mod held;
 pub mod introspect;
 mod lanes;

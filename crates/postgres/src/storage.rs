@@ -9,6 +9,7 @@ use larder_core::{
     Capabilities, NamedLock, RawStatement, Result, Rows, Select, Storage, Table, Transaction,
     TxOptions, Write, Written,
 };
+use larder_sql::{Dialect, create_missing_tables};
 
 use crate::database::Database;
 use crate::migrate::Migrator;
@@ -82,6 +83,19 @@ impl Postgres {
     /// `Schema` if one of them exists.
     pub async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
         self.database.create_tables(tables).await
+    }
+
+    /// Creates those of the tables, and of their indexes, that are missing, all or none; does not look
+    /// at those that exist. May be called by several programs at once, at each start: for the tables
+    /// that belong to a feature of Larder rather than to a service's models. Where all the tables
+    /// exist nothing is created, so that a role that may not create tables gets by with a migration
+    /// that runs the statements of `larder_sql::create_missing_tables`.
+    ///
+    /// # Errors
+    /// `Schema` if the tables can neither be found nor created.
+    pub async fn create_missing_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        let statements = create_missing_tables(Dialect::Postgres, tables);
+        self.database.create_missing(tables, &statements).await
     }
 
     pub(crate) fn database(&self) -> &Arc<Database> {

@@ -60,6 +60,22 @@ pub fn create_tables(dialect: Dialect, tables: &[&'static Table]) -> Vec<String>
     statements
 }
 
+/// The statements of [`create_tables`], which do nothing where what they create is there.
+pub fn create_missing_tables(dialect: Dialect, tables: &[&'static Table]) -> Vec<String> {
+    let statements = create_tables(dialect, tables);
+    statements.iter().map(|one| if_missing(one)).collect()
+}
+
+/// The statement, which then does nothing where what it creates is there.
+fn if_missing(statement: &str) -> String {
+    for creates in ["CREATE TABLE ", "CREATE UNIQUE INDEX ", "CREATE INDEX "] {
+        if let Some(rest) = statement.strip_prefix(creates) {
+            return format!("{creates}IF NOT EXISTS {rest}");
+        }
+    }
+    statement.to_owned()
+}
+
 /// Puts the tables that this one refers to before it. Circles end where they began.
 fn visit(
     table: &'static Table,

@@ -2,7 +2,7 @@
 
 use larder_core::feed;
 
-use crate::ddl::create_tables;
+use crate::ddl::create_missing_tables;
 use crate::dialect::Dialect;
 
 /// The statements that create the tables of a [feed of changes](larder_core::feed) where they are
@@ -12,10 +12,7 @@ use crate::dialect::Dialect;
 /// That number grows in the order in which transactions begin to write, and the server tells which of
 /// them have ended.
 pub fn change_log(dialect: Dialect) -> Vec<String> {
-    let mut statements: Vec<_> = create_tables(dialect, &feed::tables())
-        .iter()
-        .map(|statement| if_missing(statement))
-        .collect();
+    let mut statements = create_missing_tables(dialect, &feed::tables());
     if dialect == Dialect::Postgres {
         statements.push(
             "ALTER TABLE \"larder_changes\"\n  \
@@ -24,16 +21,6 @@ pub fn change_log(dialect: Dialect) -> Vec<String> {
         );
     }
     statements
-}
-
-/// The statement, which then does nothing where what it creates is there.
-fn if_missing(statement: &str) -> String {
-    for creates in ["CREATE TABLE ", "CREATE UNIQUE INDEX ", "CREATE INDEX "] {
-        if let Some(rest) = statement.strip_prefix(creates) {
-            return format!("{creates}IF NOT EXISTS {rest}");
-        }
-    }
-    statement.to_owned()
 }
 
 #[cfg(test)]

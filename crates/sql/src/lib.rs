@@ -44,7 +44,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use ddl::{create_table, create_tables};
+pub use ddl::{create_missing_tables, create_table, create_tables};
 pub use dialect::Dialect;
 pub use feed::change_log;
 pub use insert::copy_in;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use larder_core::{Capabilities, Error, ErrorKind, RawStatement, Result, Rows, Select, Table};
 use larder_sql::{Dialect, create_tables, render_select};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::connection::Opener;
 use crate::error::EngineError;
@@ -163,6 +163,23 @@ impl Database {
         self.with_writer(move |connection| {
             let mut run = || -> rusqlite::Result<()> {
                 let transaction = connection.transaction()?;
+                for statement in &statements {
+                    transaction.execute_batch(statement)?;
+                }
+                transaction.commit()
+            };
+            run().map_err(|error| EngineError::from(error).into())
+        })
+        .await
+    }
+
+    /// Runs statements that create what is missing, in one transaction.
+    pub(crate) async fn create_missing(&self, statements: Vec<String>) -> Result<()> {
+        self.with_writer(move |connection| {
+            let mut run = || -> rusqlite::Result<()> {
+                // At once, so that two programs wait for each other.
+                let transaction =
+                    connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 for statement in &statements {
                     transaction.execute_batch(statement)?;
                 }

@@ -4,9 +4,10 @@
 //! order of the commits.
 
 use larder_core::Result;
+#[doc(no_inline)]
+pub use larder_core::feed::*;
 use larder_sql::{Dialect, change_log};
 
-use crate::error::EngineError;
 use crate::storage::Sqlite;
 
 impl Sqlite {
@@ -31,18 +32,7 @@ impl Sqlite {
     /// # Ok(()) }
     /// ```
     pub async fn create_change_log(&self) -> Result<()> {
-        let create = |connection: &mut rusqlite::Connection| {
-            let mut run = || -> rusqlite::Result<()> {
-                // At once, so that two programs wait for each other.
-                let transaction = connection
-                    .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                for statement in change_log(Dialect::Sqlite) {
-                    transaction.execute_batch(&statement)?;
-                }
-                transaction.commit()
-            };
-            run().map_err(|error| EngineError::from(error).into())
-        };
-        self.database().with_writer(create).await
+        let statements = change_log(Dialect::Sqlite);
+        self.database().create_missing(statements).await
     }
 }

@@ -72,7 +72,7 @@ mod decimal;
 mod deferred;
 mod deletion;
 mod error;
-mod feed;
+pub mod feed;
 mod functions;
 mod held;
 mod inserted;

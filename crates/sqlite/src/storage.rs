@@ -11,6 +11,7 @@ use larder_core::{
     Capabilities, RawStatement, Result, Rows, Select, Storage, Table, Transaction, TxOptions,
     Write, Written,
 };
+use larder_sql::{Dialect, create_missing_tables};
 use rusqlite::Connection;
 
 use crate::database::{self, Database, off_task};
@@ -96,6 +97,14 @@ impl Sqlite {
     /// tests and first steps; a service runs migrations.
     pub async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
         self.database.create_tables(tables).await
+    }
+
+    /// Creates those of the tables, and of their indexes, that are missing, all or none; does not look
+    /// at those that exist. May be called by several programs at once, at each start: for the tables
+    /// that belong to a feature of Larder rather than to a service's models.
+    pub async fn create_missing_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        let statements = create_missing_tables(Dialect::Sqlite, tables);
+        self.database.create_missing(statements).await
     }
 
     pub(crate) fn database(&self) -> &Arc<Database> {
