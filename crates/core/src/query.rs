@@ -235,9 +235,15 @@ impl<'a, E: Entity> Query<'a, E> {
         Ok((self.db, self.select, self.timeout))
     }
 
-    pub(crate) async fn run(self, rows: Rows, site: Site) -> Result<Rows> {
-        let (db, select, timeout) = self.checked()?;
-        db.read(timeout, select, rows, site).await
+    /// Checks and begins the read at once; see [`Db::read`].
+    pub(crate) fn run(
+        self,
+        rows: Rows,
+        site: Site,
+    ) -> impl Future<Output = Result<Rows>> + Send + use<'a, E> {
+        let checked = self.checked();
+        let reading = checked.map(|(db, select, timeout)| db.read(timeout, select, rows, site));
+        async move { reading?.await }
     }
 
     /// All rows.
@@ -470,12 +476,11 @@ impl<'a, E: Entity> ByKey<'a, E> {
     /// The row, if there is one.
     #[track_caller]
     pub fn get(self) -> impl Future<Output = Result<Option<E>>> + Send + 'a {
-        self.get_at(Location::caller())
-    }
-
-    pub(crate) async fn get_at(self, site: Site) -> Result<Option<E>> {
-        let rows = self.0.run(Rows::new(First::new(E::from_row)), site).await?;
-        Ok(rows.into_sink::<First<E>>()?.row)
+        let site = Location::caller();
+        async move {
+            let rows = self.0.run(Rows::new(First::new(E::from_row)), site).await?;
+            Ok(rows.into_sink::<First<E>>()?.row)
+        }
     }
 
     /// The row as the loading plan `L`, if there is one.

@@ -1,12 +1,14 @@
 //! [`Sqlite`]: the store.
 
 use std::fmt;
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use larder_core::migration::{MigrationRun, MigrationStatus};
 use larder_core::raw::RawAccess;
+use larder_core::rows::BoxFuture;
 use larder_core::{
     Capabilities, RawStatement, Result, Rows, Select, Storage, Table, Transaction, TxOptions,
     Write, Written,
@@ -169,14 +171,20 @@ impl Storage for Sqlite {
         self.database.capabilities()
     }
 
-    async fn read(&self, query: Select, mut rows: Rows) -> Result<Rows> {
-        if read::is_short(&query, &rows)
-            && self.database.read_inline(&query, &mut rows)? == Inline::Done
-        {
-            return Ok(rows);
+    /// Not `async`, so that the future of a short read, which is over by then, holds its rows only.
+    fn read<'a, 'f>(&'a self, query: Select, mut rows: Rows) -> BoxFuture<'f, Result<Rows>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        if read::is_short(&query, &rows) {
+            match self.database.read_inline(&query, &mut rows) {
+                Ok(Inline::Done) => return Box::pin(ready(Ok(rows))),
+                Ok(Inline::Later) => {}
+                Err(error) => return Box::pin(ready(Err(error))),
+            }
         }
-        // In a box of its own, to keep the future of a point read small.
-        Box::pin(self.database.read_blocking(query, rows)).await
+        Box::pin(self.database.read_blocking(query, rows))
     }
 
     async fn write(&self, write: Write, mut rows: Rows) -> Result<(Written, Rows)> {

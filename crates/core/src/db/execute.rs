@@ -25,19 +25,23 @@ impl Db {
         own.unwrap_or(self.settings.timeout)
     }
 
-    /// Runs one read, with a deadline of its own or the handle's.
-    pub(crate) async fn read(
+    /// Runs one read, with a deadline of its own or the handle's. Begins when it is called: the
+    /// query goes to the store at once, and not along with the futures of all who wait for it,
+    /// where copying it would cost as much as a point read takes.
+    pub(crate) fn read(
         &self,
         timeout: Option<Duration>,
         select: Select,
         rows: Rows,
         site: Site,
-    ) -> Result<Rows> {
+    ) -> impl Future<Output = Result<Rows>> + Send {
         let event = Event::read(self, &select, site);
         let read = self.storage.read(select, rows);
-        let answer = within(self.limit(timeout), read, late_read).await;
-        event.end(answer.as_ref().map(|rows| Some(rows.count())));
-        answer
+        async move {
+            let answer = within(self.limit(timeout), read, late_read).await;
+            event.end(answer.as_ref().map(|rows| Some(rows.count())));
+            answer
+        }
     }
 
     /// Runs one read whose rows are taken while it goes on. `paced` puts it under a deadline.

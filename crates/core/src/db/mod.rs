@@ -25,7 +25,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{self, Report};
-use crate::query::Query;
+use crate::query::{First, Query, key_filter};
+use crate::rows::Rows;
+use crate::select::Select;
 use crate::storage::{Capabilities, Storage};
 use crate::types::Timestamp;
 pub(crate) use execute::{Control, late_read};
@@ -205,12 +207,17 @@ impl Db {
         &self,
         key: E::Key,
     ) -> impl Future<Output = Result<Option<E>>> + Send + '_ {
-        self.query::<E>().by_key(key).get()
+        self.get_at(key, Location::caller())
     }
 
-    /// [`get`](Self::get) on behalf of another line.
+    /// [`get`](Self::get) on behalf of another line. The same as `query().by_key(key).get()`,
+    /// without a query to be built, checked and moved.
     pub(crate) async fn get_at<E: Entity>(&self, key: E::Key, site: Site) -> Result<Option<E>> {
-        self.query::<E>().by_key(key).get_at(site).await
+        let mut select = Select::new(E::TABLE);
+        select.filter = key_filter::<E>(key)?;
+        let rows = Rows::new(First::new(E::from_row));
+        let rows = self.read(None, select, rows, site).await?;
+        Ok(rows.into_sink::<First<E>>()?.row)
     }
 
     /// The row with this key.
