@@ -12,12 +12,13 @@
 //!
 //! The derive writes [`Load`]; the rest of this file is what the written code calls.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::iter::repeat_n;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::check;
 use crate::column::Column;
@@ -114,11 +115,16 @@ pub fn own_key<E: Entity>() -> usize {
 }
 
 /// Reads the values of the linking columns, which stand from position `at` on.
-pub fn links<E: Entity>(row: &dyn Row, at: usize, columns: &[usize]) -> Result<Vec<Value>> {
-    let read = |(i, &column): (usize, &usize)| {
-        Ok(row.value(at + i, E::TABLE.columns[column].kind)?.to_value())
-    };
-    columns.iter().enumerate().map(read).collect()
+pub fn links<E: Entity, const N: usize>(
+    row: &dyn Row,
+    at: usize,
+    columns: [usize; N],
+) -> Result<[Value; N]> {
+    let mut values = [const { Value::Null }; N];
+    for (i, &column) in columns.iter().enumerate() {
+        values[i] = row.value(at + i, E::TABLE.columns[column].kind)?.to_value();
+    }
+    Ok(values)
 }
 
 /// One relation of a plan, as the attributes on its field say.
@@ -285,6 +291,7 @@ impl<'a> Batch<'a> {
                 kind,
                 copies,
                 rows: Vec::new(),
+                runs: Vec::new(),
                 decode: |row| C::decode(row, 1),
             })
         };
@@ -307,6 +314,7 @@ impl<'a> Batch<'a> {
                 kind,
                 copies,
                 rows: Vec::new(),
+                runs: Vec::new(),
                 decode: |row| get::<i64>(row, 1).map(i64::unsigned_abs),
             })
         };
@@ -367,78 +375,92 @@ pub struct Loaded<'a> {
 }
 
 impl Loaded<'_> {
-    fn linked<T: Send + 'static>(
-        &mut self,
-        slot: Option<usize>,
-    ) -> Result<Vec<((Value, usize), T)>> {
+    fn linked<T: Send + 'static>(&mut self, slot: Option<usize>) -> Result<(Vec<T>, Vec<Run>)> {
         match slot.and_then(|at| self.answers.get_mut(at)?.take()) {
-            Some(rows) => Ok(rows.into_sink::<Linked<T>>()?.rows),
-            None => Ok(Vec::new()),
+            Some(rows) => {
+                let linked = rows.into_sink::<Linked<T>>()?;
+                Ok((linked.rows, linked.runs))
+            }
+            None => Ok((Vec::new(), Vec::new())),
         }
     }
 
     /// The relation's rows by parent, with their own relations loaded.
     pub async fn take<C: Load>(&mut self, slot: Slot<C>) -> Result<Children<C>> {
-        let (parents, rows): (Vec<_>, Vec<_>) = self.linked::<C::Row>(slot.0)?.into_iter().unzip();
-        let rows = C::finish(self.loader, rows).await?;
-        let mut children = Children::default();
-        // A parent's rows mostly come together, and are looked for once then.
-        let mut run: Option<((Value, usize), Vec<C>)> = None;
-        for (parent, child) in parents.into_iter().zip(rows) {
-            match &mut run {
-                Some((same, rows)) if *same == parent => rows.push(child),
-                _ => children.extend(run.replace((parent, vec![child]))),
-            }
+        let (rows, runs) = self.linked::<C::Row>(slot.0)?;
+        let mut rows = C::finish(self.loader, rows).await?.into_iter();
+        let mut children = Children {
+            by_parent: FxHashMap::with_capacity_and_hasher(runs.len(), FxBuildHasher),
+        };
+        for Run {
+            parent,
+            copies,
+            rows: length,
+        } in runs
+        {
+            children.extend(parent, copies, rows.by_ref().take(length * copies));
         }
-        children.extend(run);
         Ok(children)
     }
 
     /// The relation's counts by parent.
     pub fn take_count(&mut self, slot: Slot<u64>) -> Result<Counts> {
+        let (counts, runs) = self.linked::<u64>(slot.0)?;
+        let parents = (runs.into_iter()).flat_map(|run| repeat_n(run.parent, run.rows));
         Ok(Counts {
-            by_parent: (self.linked::<u64>(slot.0)?.into_iter())
-                .map(|((parent, _), count)| (parent, count))
-                .collect(),
+            by_parent: parents.zip(counts).collect(),
         })
     }
 }
 
 /// The rows of one relation, by the parents' linking values: a set of them for each parent with
-/// that value, in turn.
+/// that value.
 #[derive(Debug)]
 pub struct Children<C> {
-    by_parent: FxHashMap<Value, VecDeque<Vec<C>>>,
+    by_parent: FxHashMap<Value, Sets<C>>,
 }
 
-impl<C> Default for Children<C> {
-    fn default() -> Self {
-        Self {
-            by_parent: FxHashMap::default(),
-        }
-    }
+/// The rows of a value's parents: of the first, and of the others, who have the same ones.
+#[derive(Debug)]
+struct Sets<C> {
+    first: Vec<C>,
+    others: Vec<Vec<C>>,
 }
 
 impl<C> Children<C> {
-    /// Adds rows of one parent, the so-many-th with its value.
-    fn extend(&mut self, rows: Option<((Value, usize), Vec<C>)>) {
-        let Some(((parent, copy), mut rows)) = rows else {
+    /// Adds rows of a value: each of them so many times, for so many parents.
+    fn extend(&mut self, parent: Value, copies: usize, mut rows: impl ExactSizeIterator<Item = C>) {
+        if copies == 1 {
+            match self.by_parent.entry(parent) {
+                Entry::Vacant(place) => {
+                    let (first, others) = (rows.collect(), Vec::new());
+                    place.insert(Sets { first, others });
+                }
+                Entry::Occupied(place) => place.into_mut().first.extend(rows),
+            }
             return;
-        };
-        let copies = self.by_parent.entry(parent).or_default();
-        if copies.len() <= copy {
-            copies.resize_with(copy + 1, Vec::new);
         }
-        match &mut copies[copy] {
-            none if none.is_empty() => *none = rows,
-            some => some.append(&mut rows),
+        let empty = || Sets {
+            first: Vec::new(),
+            others: Vec::new(),
+        };
+        let sets = self.by_parent.entry(parent).or_insert_with(empty);
+        sets.others.resize_with(copies - 1, Vec::new);
+        while let Some(row) = rows.next() {
+            sets.first.push(row);
+            for (other, row) in sets.others.iter_mut().zip(&mut rows) {
+                other.push(row);
+            }
         }
     }
 
     /// All rows of the next parent with this value, in order.
     pub fn many(&mut self, parent: &Value) -> Vec<C> {
-        let copies = self.by_parent.get_mut(parent);
-        copies.and_then(VecDeque::pop_front).unwrap_or_default()
+        let Some(sets) = self.by_parent.get_mut(parent) else {
+            return Vec::new();
+        };
+        let other = sets.others.pop();
+        other.unwrap_or_else(|| std::mem::take(&mut sets.first))
     }
 
     /// The first row of the next parent with this value.
@@ -450,7 +472,7 @@ impl<C> Children<C> {
 impl<C: Clone> Children<C> {
     /// The row that several others may refer to.
     pub fn shared(&self, parent: &Value) -> Option<C> {
-        self.by_parent.get(parent)?.front()?.first().cloned()
+        self.by_parent.get(parent)?.first.first().cloned()
     }
 
     /// The row that must exist because a reference says so.
@@ -490,29 +512,59 @@ struct Linked<T> {
     kind: Kind,
     /// How many parents have a value, where it is more than one.
     copies: FxHashMap<Value, usize>,
-    /// The rows with the parent's value and the number of the copy.
-    rows: Vec<((Value, usize), T)>,
+    rows: Vec<T>,
+    /// Whose the rows are, in order.
+    runs: Vec<Run>,
     decode: fn(&dyn Row) -> Result<T>,
+}
+
+/// Rows of one parent that come one after the other; mostly all it has.
+#[derive(Debug)]
+struct Run {
+    parent: Value,
+    /// How many parents have this value; each row stands there so many times.
+    copies: usize,
+    rows: usize,
+}
+
+/// Whether two values are equal, without a copy for the kinds that keys mostly have.
+fn is_same(value: &Value, other: ValueRef<'_>) -> bool {
+    match (value, other) {
+        (Value::Int(a), ValueRef::Int(b)) => *a == b,
+        (Value::Text(a), ValueRef::Text(b)) => a == b,
+        (Value::Uuid(a), ValueRef::Uuid(b)) => *a == b,
+        (value, other) => *value == other.to_value(),
+    }
 }
 
 impl<T: Send + 'static> Sink for Linked<T> {
     fn row(&mut self, row: &dyn Row) -> Result<Flow> {
-        let parent = row.value(0, self.kind)?.to_value();
-        let copies = if self.copies.is_empty() {
-            1
-        } else {
-            self.copies.get(&parent).copied().unwrap_or(1)
+        let parent = row.value(0, self.kind)?;
+        let copies = match self.runs.last_mut() {
+            Some(run) if is_same(&run.parent, parent) => {
+                run.rows += 1;
+                run.copies
+            }
+            _ => {
+                let parent = parent.to_value();
+                let copies = self.copies.get(&parent).copied().unwrap_or(1);
+                self.runs.push(Run {
+                    parent,
+                    copies,
+                    rows: 1,
+                });
+                copies
+            }
         };
-        for copy in 1..copies {
-            let row = (self.decode)(row)?;
-            self.rows.push(((parent.clone(), copy), row));
+        for _ in 0..copies {
+            self.rows.push((self.decode)(row)?);
         }
-        self.rows.push(((parent, 0), (self.decode)(row)?));
         Ok(Flow::More)
     }
 
     fn restart(&mut self) -> bool {
         self.rows.clear();
+        self.runs.clear();
         true
     }
 }

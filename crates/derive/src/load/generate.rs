@@ -121,7 +121,8 @@ impl Sorted<'_> {
             let ty = &field.ty;
             located(ty, quote!(<#ty as #root::Load>::Row,))
         });
-        quote!((#(#types,)* ::std::vec::Vec<#root::Value>, #flat))
+        let links = self.links.len();
+        quote!((#(#types,)* [#root::Value; #links], #flat))
     }
 
     /// The variables of a row, in the order of [`row_type`](Self::row_type). They are numbered,
@@ -170,11 +171,7 @@ impl Sorted<'_> {
             let ty = &field.ty;
             located(ty, quote!(<#ty as #root::Load>::decode(row, at + #after)?,))
         });
-        let read = if links.is_empty() {
-            quote!(::std::vec::Vec::new())
-        } else {
-            quote!(#root::links::<#model>(row, at + #count, &[#(#links),*])?)
-        };
+        let read = quote!(#root::links::<#model, _>(row, at + #count, [#(#links),*])?);
         quote!(::core::result::Result::Ok((#(#gets,)* #read, #flat)))
     }
 
