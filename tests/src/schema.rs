@@ -428,8 +428,24 @@ pub struct Page {
     pub meta: Option<Json<serde_json::Value>>,
 }
 
+/// Texts to be searched.
+#[derive(Entity, Clone, Debug, PartialEq)]
+#[entity(table = "notes", search(title, text))]
+pub struct Note {
+    /// The key.
+    #[key]
+    pub id: i64,
+    /// One line.
+    pub title: String,
+    /// Perhaps more.
+    pub text: Option<String>,
+    /// What it goes with.
+    #[references(Note, on_delete = cascade)]
+    pub parent: Option<i64>,
+}
+
 /// The tables of these models, parents before their children.
-pub fn tables() -> [&'static Table; 13] {
+pub fn tables() -> [&'static Table; 14] {
     [
         AllTypes::TABLE,
         Defaulted::TABLE,
@@ -444,5 +460,6 @@ pub fn tables() -> [&'static Table; 13] {
         Measure::TABLE,
         Awkward::TABLE,
         Page::TABLE,
+        Note::TABLE,
     ]
 }

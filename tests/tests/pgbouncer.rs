@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     "streaming",
     "tasks",
     "transactions",
+    "search",
     "types",
     "updates",
     "upserts",

@@ -17,6 +17,7 @@ const UNPREPARED: &[&str] = &[
     "inserting",
     "loading",
     "reopening",
+    "search",
     "streaming",
     "tasks",
     "transactions",

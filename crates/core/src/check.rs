@@ -20,6 +20,11 @@ pub(crate) fn select(select: &Select) -> Result<()> {
             "only rows can be locked: `for_update` goes without distinct, groups and aggregates",
         );
     }
+    if select.ranks() && !whole {
+        return refuse(
+            "`best_first` orders rows: it goes without relations, distinct, groups and aggregates",
+        );
+    }
     if compares_new(&select.filter) || compares_new(&select.having) {
         return refuse("only the condition of an upsert (`when`) can look at a new row");
     }
@@ -43,6 +48,7 @@ pub(crate) fn select(select: &Select) -> Result<()> {
         let grouped = |expr| match expr {
             Expr::Column(at) => select.group_by.contains(&at),
             Expr::Aggregate(..) => true,
+            Expr::Rank => false,
         };
         if !compares_only(&select.having, &grouped) {
             return refuse("`having` can compare only aggregates and what the query groups by");
@@ -65,22 +71,27 @@ pub(crate) fn select(select: &Select) -> Result<()> {
 
 /// Refuses what the engine cannot do.
 pub(crate) fn engine(capabilities: &Capabilities, select: &Select) -> Result<()> {
-    let refused = !capabilities.json_paths
-        && (looks_into_json(&select.filter) || looks_into_json(&select.having));
-    if refused {
-        let what = "conditions on what stands inside a JSON column (`path`)";
-        return Err(Error::unsupported(capabilities.engine, what).with_table(select.table.name));
+    let refuse =
+        |what| Err(Error::unsupported(capabilities.engine, what).with_table(select.table.name));
+    let has = |what: fn(&Filter) -> bool| {
+        has_condition(&select.filter, what) || has_condition(&select.having, what)
+    };
+    if !capabilities.json_paths && has(|one| matches!(one, Filter::Json { .. })) {
+        return refuse("conditions on what stands inside a JSON column (`path`)");
+    }
+    if !capabilities.full_text && has(|one| matches!(one, Filter::Matches { .. })) {
+        return refuse("full-text search (`matches`)");
     }
     Ok(())
 }
 
-fn looks_into_json(filter: &Filter) -> bool {
+/// Whether such a condition stands in a filter, on related rows too.
+fn has_condition(filter: &Filter, what: fn(&Filter) -> bool) -> bool {
     match filter {
-        Filter::Json { .. } => true,
-        Filter::And(all) | Filter::Or(all) => all.iter().any(looks_into_json),
-        Filter::Not(inner) => looks_into_json(inner),
-        Filter::Related(related) => looks_into_json(&related.filter),
-        _ => false,
+        Filter::And(all) | Filter::Or(all) => all.iter().any(|one| has_condition(one, what)),
+        Filter::Not(inner) => has_condition(inner, what),
+        Filter::Related(related) => has_condition(&related.filter, what),
+        one => what(one),
     }
 }
 
@@ -100,6 +111,11 @@ pub(crate) fn upsert(insert: &InsertRows, filter: &Filter) -> Result<()> {
             "the condition of an upsert looks at the old row and the new one, not at related rows",
         )
         .with_table(related.table.name)),
+        // SQLite's index would be asked amid the statement that changes it.
+        Filter::Matches { .. } => Err(Error::misuse(
+            "the condition of an upsert compares columns: it does not search",
+        )
+        .with_table(insert.table.name)),
         Filter::CompareNew { column, .. } if !insert.columns.contains(column) => Err(
             Error::misuse("the upsert looks at a column that its rows do not set")
                 .or_column(insert.table.name, insert.table.columns[*column].name),
@@ -110,13 +126,7 @@ pub(crate) fn upsert(insert: &InsertRows, filter: &Filter) -> Result<()> {
 
 /// Whether a new row's value stands in a filter, of related rows too.
 fn compares_new(filter: &Filter) -> bool {
-    match filter {
-        Filter::CompareNew { .. } => true,
-        Filter::And(all) | Filter::Or(all) => all.iter().any(compares_new),
-        Filter::Not(inner) => compares_new(inner),
-        Filter::Related(related) => compares_new(&related.filter),
-        _ => false,
-    }
+    has_condition(filter, |one| matches!(one, Filter::CompareNew { .. }))
 }
 
 /// Refuses to lock rows where nothing would hold the lock.
@@ -133,13 +143,15 @@ pub(crate) fn lock(db: &Db, select: &Select) -> Result<()> {
 
 /// Whether an aggregate stands in a filter, on related rows too.
 fn compares_aggregates(filter: &Filter) -> bool {
-    match filter {
-        Filter::Compare { left, .. } => matches!(left, Expr::Aggregate(..)),
-        Filter::And(all) | Filter::Or(all) => all.iter().any(compares_aggregates),
-        Filter::Not(inner) => compares_aggregates(inner),
-        Filter::Related(related) => compares_aggregates(&related.filter),
-        _ => false,
-    }
+    has_condition(filter, |one| {
+        matches!(
+            one,
+            Filter::Compare {
+                left: Expr::Aggregate(..),
+                ..
+            }
+        )
+    })
 }
 
 /// Duplicates that differ only in what they are ordered by would have no one place in the order.
@@ -172,5 +184,6 @@ fn compares_only(filter: &Filter, allowed: &impl Fn(Expr) -> bool) -> bool {
         Filter::And(all) | Filter::Or(all) => all.iter().all(|one| compares_only(one, allowed)),
         Filter::Not(inner) => compares_only(inner, allowed),
         Filter::Related(related) => column(related.from),
+        Filter::Matches { index, .. } => index.columns.iter().all(|at| column(*at)),
     }
 }

@@ -8,6 +8,7 @@ use crate::filter::{Comparison, Filter, TextMatch};
 use crate::json_path::{JsonStep, JsonTest};
 use crate::raw::{RawParam, RawStatement};
 use crate::schema::Table;
+use crate::search::SearchQuery;
 use crate::select::{Expr, LinkPath, Nulls, OrderBy, Output, RowLock, Select};
 use crate::value::{Value, ValueRef};
 use crate::write::{ConflictAction, InsertRows, Write, WriteOp};
@@ -355,6 +356,7 @@ impl Text {
                 self.push(name(*column));
                 self.json(path, test);
             }
+            Filter::Matches { query, .. } => self.search(query),
             Filter::And(all) => self.joined(table, all, " and "),
             Filter::Or(any) => self.joined(table, any, " or "),
             Filter::Not(inner) => {
@@ -397,6 +399,24 @@ impl Text {
         }
     }
 
+    fn search(&mut self, query: &SearchQuery) {
+        self.push("matches ");
+        if self.values == Values::Hidden {
+            return self.push("?");
+        }
+        let signed = query.wanted.iter().map(|phrase| ("", phrase));
+        let signed: Vec<_> = signed
+            .chain(query.excluded.iter().map(|phrase| ("-", phrase)))
+            .collect();
+        self.push("(");
+        self.list(&signed, |text, (sign, phrase)| {
+            text.push(sign);
+            text.text(&phrase.words.join(" "));
+            text.push(if phrase.prefix { "*" } else { "" });
+        });
+        self.push(")");
+    }
+
     fn joined(&mut self, table: &Table, filters: &[Filter], word: &str) {
         self.push("(");
         for (at, filter) in filters.iter().enumerate() {
@@ -423,6 +443,7 @@ impl Text {
     fn expr(&mut self, table: &Table, expr: Expr) {
         match expr {
             Expr::Column(at) => self.push(table.columns[at].name),
+            Expr::Rank => self.push("rank"),
             Expr::Aggregate(function, at) => {
                 let column = at.map_or("*", |at| table.columns[at].name);
                 let _ = write!(self.out, "{function:?}({column})");

@@ -8,7 +8,8 @@ use std::ops;
 
 use crate::error::{Error, Result};
 use crate::json_path::{JsonStep, JsonTest};
-use crate::schema::Table;
+use crate::schema::{Index, Table};
+use crate::search::SearchQuery;
 use crate::select::Expr;
 use crate::value::Value;
 
@@ -76,6 +77,13 @@ pub enum Filter {
         path: Vec<JsonStep>,
         /// What is asked of it.
         test: JsonTest,
+    },
+    /// What a full-text search finds. Never neither.
+    Matches {
+        /// The table's full-text index.
+        index: &'static Index,
+        /// The search.
+        query: SearchQuery,
     },
     /// All of them; true when empty.
     And(Vec<Filter>),

@@ -359,6 +359,9 @@ impl<'a> Batch<'a> {
             return Err(error);
         }
         let Loader { db, timeout, site } = self.loader;
+        for (select, _) in &self.queries {
+            check::engine(db.capabilities(), select)?;
+        }
         let answers = db.read_all(timeout, self.queries, site).await?;
         Ok(Loaded {
             loader: self.loader,

@@ -190,7 +190,7 @@ impl PageQuery {
             .iter()
             .any(|by| !matches!(by.expr, Expr::Column(_)))
         {
-            return misuse("pages can be ordered by columns only, not by aggregates");
+            return misuse("pages can be ordered by columns only, not by aggregates or a rank");
         }
         break_ties(&mut select);
         let words = describe::select(&select, Values::Shown);

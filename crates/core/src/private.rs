@@ -12,6 +12,7 @@ pub use crate::schema::{
     ColumnDef, DefaultValue, Index, OnDelete, Reference, Table, assert_insert_covers,
     assert_set_once,
 };
+pub use crate::search::Search;
 pub use crate::types::ColumnType;
 pub use crate::value::{Kind, Value, ValueRef};
 

@@ -15,6 +15,7 @@ use crate::load::{Load, Loader};
 use crate::page::{Cursor, Page, PageQuery, Place};
 use crate::project::{Project, Projected};
 use crate::rows::{Flow, Row, Rows, Sink, get};
+use crate::search;
 use crate::select::{Aggregate, Expr, Nulls, Order, OrderBy, Output, RowLock, Select};
 use crate::stream::RowStream;
 use crate::types::ColumnType;
@@ -219,7 +220,7 @@ impl<'a, E: Entity> Query<'a, E> {
     }
 
     /// The select, or the first mistake made in building it.
-    pub(crate) fn checked(self) -> Result<(&'a Db, Select, Option<Duration>)> {
+    pub(crate) fn checked(mut self) -> Result<(&'a Db, Select, Option<Duration>)> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -229,6 +230,7 @@ impl<'a, E: Entity> Query<'a, E> {
             )
             .with_table(E::TABLE.name));
         }
+        search::lead(&mut self.select)?;
         check::select(&self.select)?;
         check::lock(self.db, &self.select)?;
         check::engine(self.db.capabilities(), &self.select)?;
@@ -319,7 +321,7 @@ impl<'a, E: Entity> Query<'a, E> {
     ///
     /// # Errors
     /// `Misuse` for a cursor of another query, one that was changed, or an order by an
-    /// aggregate.
+    /// aggregate or a rank.
     #[track_caller]
     pub fn page(self, size: u64) -> impl Future<Output = Result<Page<E>>> + Send + 'a {
         self.page_of::<E>(size)

@@ -21,6 +21,8 @@ pub struct Table {
     pub uniques: &'static [Index],
     /// Other indexes.
     pub indexes: &'static [Index],
+    /// The full-text index, over text columns. The key is then a single integer.
+    pub search: Option<Index>,
     /// The column that the layer sets at insert.
     pub created_at: Option<usize>,
     /// The column that the layer sets at every write.

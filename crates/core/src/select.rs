@@ -66,7 +66,7 @@ pub enum Output {
     Exprs(Vec<Expr>),
 }
 
-/// A column or an aggregate.
+/// A column, an aggregate or a rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Expr {
     /// The column at this position.
@@ -74,6 +74,10 @@ pub enum Expr {
     /// An aggregate over the rows of a group, or over all rows where there are no groups. The
     /// column is `None` for counting rows.
     Aggregate(Aggregate, Option<usize>),
+    /// How well the row fits a search: larger is better. Only in the order of a read without link,
+    /// groups, aggregates and `distinct`, whose filter's first condition is that search, a
+    /// [`Filter::Matches`]; see [`Select::ranked`].
+    Rank,
 }
 
 /// An aggregate function. All but the counts are NULL over no values.
@@ -201,6 +205,7 @@ impl Expr {
     pub fn kind(self, table: &Table) -> Kind {
         match self {
             Self::Column(at) => table.columns[at].kind,
+            Self::Rank => Kind::F64,
             Self::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _)
             | Self::Aggregate(_, None) => Kind::I64,
             Self::Aggregate(function, Some(at)) => {

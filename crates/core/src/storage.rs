@@ -193,6 +193,8 @@ pub struct Capabilities {
     pub concurrent_writers: bool,
     /// Whether conditions can look inside JSON columns.
     pub json_paths: bool,
+    /// Whether it searches texts ([`Search`](crate::Search)).
+    pub full_text: bool,
     /// Whose SQL [`Storage::sql`] takes: `sqlite`, `postgresql`; `None` if it takes none.
     pub raw_sql: Option<&'static str>,
     /// Where several writers are open at a time: the statement in its SQL whose one number says which
@@ -220,6 +222,7 @@ impl Capabilities {
             reads_during_writes: true,
             concurrent_writers: true,
             json_paths: true,
+            full_text: true,
             raw_sql: None,
             horizon: None,
             named_locks: false,

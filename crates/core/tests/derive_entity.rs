@@ -102,6 +102,10 @@ fn indexes_and_constraints_have_names() {
         named(Odd::TABLE.indexes, Odd::TABLE),
         [("by_label", vec!["the label", "type"])]
     );
+    let search = Post::TABLE.search.as_ref().expect("posts are searched");
+    assert_eq!(search.name, "posts_search");
+    assert_eq!(names(Post::TABLE, search.columns), ["title", "content"]);
+    assert!(Odd::TABLE.search.is_none());
     let unique = Odd::UNIQUE_TYPE_LABEL.def().expect("a constraint");
     assert_eq!(unique.name, "odds_type_the label_key");
     assert!(Odd::KEY.def().is_none());

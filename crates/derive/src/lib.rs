@@ -34,9 +34,9 @@ fn expand(
 
 /// Makes a struct a model: one row of a table, a field per column.
 ///
-/// Writes `Entity` and `Insert`, a constant per column (`Post::TITLE`), `Post::KEY`, and a
-/// constant per unique constraint over several columns (`Post::UNIQUE_AUTHOR_ID_SLUG`). The
-/// constants are as visible as the struct.
+/// Writes `Entity` and `Insert`, a constant per column (`Post::TITLE`), `Post::KEY`, `Post::SEARCH`
+/// if texts are searched, and a constant per unique constraint over several columns
+/// (`Post::UNIQUE_AUTHOR_ID_SLUG`). The constants are as visible as the struct.
 ///
 /// On the struct, `#[entity(..)]`:
 ///
@@ -46,6 +46,7 @@ fn expand(
 /// | `index(author_id, status)` | an index over these fields, in this order |
 /// | `unique(author_id, slug)` | a unique constraint over these fields |
 /// | `index(name = "..", ..)`, `unique(name = "..", ..)` | the same under a name of your own |
+/// | `search(title, content)` | a full-text index over these text fields; the model's `SEARCH` |
 /// | `crate = ".."` | the path of the Larder crate, where it cannot be found |
 ///
 /// On a field:
@@ -65,7 +66,7 @@ fn expand(
 /// | `#[version]` | counted up by every update, for optimistic locking; an integer |
 ///
 /// Indexes are named `{table}_{columns}_idx` and unique constraints `{table}_{columns}_key`
-/// unless you name them.
+/// unless you name them; the full-text index `{table}_search`.
 ///
 /// Clippy's `duplicated_attributes` takes a field in two indexes for a slip. It does not look into
 /// brackets, so `index[author_id, status], index[status, created_at]` means the same and is left

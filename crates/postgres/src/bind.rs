@@ -75,7 +75,7 @@ impl<'a> Bound<'a> {
 /// The parameters of a read.
 pub(crate) fn of_select(select: &Select) -> Vec<Bound<'_>> {
     let mut bound = Vec::new();
-    let Ok(()) = select_params::<Infallible>(select, &mut |param| {
+    let Ok(()) = select_params::<Infallible>(Dialect::Postgres, select, &mut |param| {
         bound.push(Bound::compared(param));
         Ok(())
     });

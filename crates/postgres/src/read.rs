@@ -29,7 +29,7 @@ pub(crate) fn is_shared(select: &Select, rows: &Rows) -> bool {
 /// Whether the filter is quick to decide, whatever the row holds and however large it is.
 fn is_light(filter: &Filter) -> bool {
     match filter {
-        Filter::Related(_) | Filter::Json { .. } => false,
+        Filter::Related(_) | Filter::Json { .. } | Filter::Matches { .. } => false,
         Filter::Text { op, .. } => matches!(op, TextMatch::Equals | TextMatch::StartsWith),
         Filter::And(all) | Filter::Or(all) => all.iter().all(is_light),
         Filter::Not(filter) => is_light(filter),

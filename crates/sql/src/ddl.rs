@@ -3,9 +3,11 @@
 use larder_core::{ColumnDef, DefaultValue, Index, Kind, OnDelete, Reference, Table};
 
 use crate::dialect::Dialect;
+use crate::search;
 use crate::text::{Scope, Sql};
 
-/// The statements that create the table, its unique constraints and its indexes.
+/// The statements that create the table, its unique constraints and its indexes. (The full-text
+/// index is on SQLite a table, a view and four triggers, for which [`Dialect::Sqlite`] needs FTS5.)
 ///
 /// ```text
 /// CREATE TABLE "tags" (
@@ -127,6 +129,9 @@ fn create(
     let indexes = |unique, some: &'static [Index]| some.iter().map(move |one| (unique, one));
     for (unique, one) in indexes(true, table.uniques).chain(indexes(false, table.indexes)) {
         statements.push(index(dialect, scope, one, unique));
+    }
+    if let Some(index) = &table.search {
+        statements.append(&mut search::create(dialect, table, index));
     }
     statements
 }

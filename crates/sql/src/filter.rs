@@ -5,12 +5,17 @@ use larder_core::{Expr, Filter, Kind, Table, TextMatch};
 
 use crate::dialect::{DECIMAL_COLLATION, Dialect, operator};
 use crate::json;
+use crate::search;
 use crate::select::expression;
 use crate::text::{Scope, Sql};
 
 /// Writes the keyword and the conditions, or nothing where there are none.
 pub(crate) fn clause(sql: &mut Sql, keyword: &str, filter: &Filter, scope: Scope) {
-    let conditions = filter.conjuncts();
+    conditions(sql, keyword, filter.conjuncts(), scope);
+}
+
+/// Writes the keyword and these conditions, or nothing where there are none.
+pub(crate) fn conditions(sql: &mut Sql, keyword: &str, conditions: &[Filter], scope: Scope) {
     if !conditions.is_empty() {
         sql.push(keyword);
         joined(sql, conditions, " AND ", scope);
@@ -74,6 +79,7 @@ fn condition(sql: &mut Sql, filter: &Filter, scope: Scope) {
             text(sql, *column, TextForm::of(*op, pattern), *fold, scope);
         }
         Filter::Json { column, path, test } => json::condition(sql, *column, path, test, scope),
+        Filter::Matches { index, query } => search::condition(sql, index, query, scope),
         Filter::And(all) => several(sql, all, " AND ", "TRUE", scope),
         Filter::Or(any) => several(sql, any, " OR ", "FALSE", scope),
         Filter::Not(inner) => {

@@ -153,7 +153,7 @@ pub(crate) fn values_max(dialect: Dialect, insert: &InsertRows) -> usize {
         Some(OnConflict {
             action: ConflictAction::Update { set, filter, .. },
             ..
-        }) => set.len() + params::count(filter, insert.table),
+        }) => set.len() + params::count(dialect, filter, insert.table),
         _ => 0,
     };
     let room = dialect.parameters_max().saturating_sub(further);

@@ -20,7 +20,7 @@
 //! `larder_decimal_add(a, b)` and `larder_f32_add(a, b)`, NULL for NULL and an error on overflow;
 //! `larder_json_look(document, step, ..)`, which is 1 for a `null`, 0 for anything else and NULL for
 //! nothing; `larder_json_compare(document, value, step, ..)` and `larder_json_compare_bool(..)`, the
-//! sign of the order or NULL;
+//! sign of the order or NULL; FTS5 for tables that are searched;
 //! double-quoted strings switched off, so that a missing column is an error; the query-planner
 //! stability guarantee, so that `LIMIT ?` does not prepare the statement anew.
 //!
@@ -35,6 +35,7 @@ mod filter;
 mod insert;
 mod json;
 mod params;
+mod search;
 mod select;
 mod sequence;
 mod shape;

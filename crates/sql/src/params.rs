@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use larder_core::write::{ConflictAction, WriteOp};
-use larder_core::{Assign, Filter, JsonStep, JsonTest, Kind, Select, Table, Value, Write};
+use larder_core::{Assign, Expr, Filter, JsonStep, JsonTest, Kind, Select, Table, Value, Write};
 
 use crate::dialect::Dialect;
 use crate::filter::{TextForm, successor};
 use crate::insert::takes_arrays;
 use crate::json;
+use crate::search;
 
 /// One parameter, borrowed from the query.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub enum Param<'a> {
     Column(&'a [Value], usize, Kind),
     /// A limit or an offset.
     Number(i64),
-    /// A text to search for. Borrowed but for the upper bound of a prefix.
+    /// A text to look for. Borrowed but for the upper bound of a prefix and full-text searches.
     Text(Cow<'a, str>),
 }
 
@@ -32,19 +33,25 @@ type Outcome<E> = Result<(), E>;
 
 /// Shows the read's parameters to `each`, the first placeholder's first, until one fails.
 ///
-/// Allocates only for the upper bound of `starts_with`.
+/// Allocates only for the upper bound of `starts_with`, and for searches.
 ///
 /// # Errors
 /// The first that `each` answers.
 pub fn select_params<'a, E>(
+    dialect: Dialect,
     select: &'a Select,
     each: &mut impl FnMut(Param<'a>) -> Outcome<E>,
 ) -> Outcome<E> {
     if let Some(link) = &select.link {
         each(Param::List(&link.parents, link.kind(select.table)))?;
     }
-    conditions(&select.filter, select.table, each)?;
-    conditions(&select.having, select.table, each)?;
+    conditions(dialect, &select.filter, select.table, each)?;
+    conditions(dialect, &select.having, select.table, each)?;
+    if let Some((_, query)) = select.ranked().filter(|_| dialect == Dialect::Postgres) {
+        for _ in select.order.iter().filter(|by| by.expr == Expr::Rank) {
+            each(Param::Text(search::rank_param(query).into()))?;
+        }
+    }
     if let Some(limit) = select.link.as_ref().and_then(|link| link.limit) {
         each(number(limit))?;
     }
@@ -80,14 +87,14 @@ pub fn write_params<'a, E>(
             match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
                 Some(ConflictAction::Update { set, filter, .. }) => {
                     assignments(set, table, each)?;
-                    conditions(filter, table, each)
+                    conditions(dialect, filter, table, each)
                 }
                 _ => Ok(()),
             }
         }
         WriteOp::Update(update) => {
             assignments(&update.set, table, each)?;
-            conditions(&update.filter, table, each)
+            conditions(dialect, &update.filter, table, each)
         }
         WriteOp::UpdateRows(update) => {
             if dialect == Dialect::Sqlite {
@@ -97,7 +104,7 @@ pub fn write_params<'a, E>(
             }
             assignments(&update.set, table, each)
         }
-        WriteOp::Delete(delete) => conditions(&delete.filter, table, each),
+        WriteOp::Delete(delete) => conditions(dialect, &delete.filter, table, each),
     }
 }
 
@@ -156,16 +163,18 @@ fn assignments<'a, E>(
 }
 
 /// How many parameters the filter takes.
-pub(crate) fn count(filter: &Filter, table: &'static Table) -> usize {
+pub(crate) fn count(dialect: Dialect, filter: &Filter, table: &'static Table) -> usize {
     let mut count = 0;
-    let counted: Outcome<std::convert::Infallible> = conditions(filter, table, &mut |_| {
-        count += 1;
-        Ok(())
-    });
+    let counted: Outcome<std::convert::Infallible> =
+        conditions(dialect, filter, table, &mut |_| {
+            count += 1;
+            Ok(())
+        });
     counted.map_or_else(|never| match never {}, |()| count)
 }
 
 fn conditions<'a, E>(
+    dialect: Dialect,
     filter: &'a Filter,
     table: &'static Table,
     each: &mut impl FnMut(Param<'a>) -> Outcome<E>,
@@ -202,10 +211,13 @@ fn conditions<'a, E>(
                 JsonTest::Exists | JsonTest::IsNull => Ok(()),
             }
         }
+        Filter::Matches { query, .. } => {
+            search::params(dialect, query, &mut |text| each(Param::Text(text)))
+        }
         Filter::And(several) | Filter::Or(several) => several
             .iter()
-            .try_for_each(|one| conditions(one, table, each)),
-        Filter::Not(inner) => conditions(inner, table, each),
-        Filter::Related(related) => conditions(&related.filter, related.table, each),
+            .try_for_each(|one| conditions(dialect, one, table, each)),
+        Filter::Not(inner) => conditions(dialect, inner, table, each),
+        Filter::Related(related) => conditions(dialect, &related.filter, related.table, each),
     }
 }

@@ -6,7 +6,8 @@ use larder_core::{Expr, Nulls, RowLock, Select, Table};
 use crate::Statement;
 use crate::aggregate::aggregate;
 use crate::dialect::Dialect;
-use crate::filter::{clause, collate, one_of};
+use crate::filter::{clause, collate, conditions, one_of};
+use crate::search;
 use crate::text::{Scope, Sql};
 
 /// The read as SQL. [`select_params`](crate::select_params) gives what to bind.
@@ -50,6 +51,7 @@ pub fn render_select(dialect: Dialect, select: &Select) -> Statement {
 fn scope(select: &Select) -> Scope {
     match select.link.as_ref().map(|link| link.path) {
         Some(LinkPath::Through { .. }) => Scope::named(select.table),
+        _ if select.ranked().is_some() => Scope::named(select.table),
         _ => Scope::bare(select.table),
     }
 }
@@ -125,7 +127,10 @@ fn rest(sql: &mut Sql, select: &Select) {
         sql.push(" = ");
         scope.column(sql, to);
     }
-    if select.link.is_some() {
+    if let (Dialect::Sqlite, Some((index, _))) = (sql.dialect, select.ranked()) {
+        search::ranked_join(sql, index, scope);
+        conditions(sql, " AND ", &select.filter.conjuncts()[1..], scope);
+    } else if select.link.is_some() {
         sql.push(" WHERE ");
         parent(sql, select);
         one_of(sql);
@@ -250,7 +255,8 @@ pub(crate) fn nullable(expr: Expr, table: &Table) -> bool {
     match expr {
         Expr::Column(at) => table.columns[at].nullable,
         Expr::Aggregate(Aggregate::Count | Aggregate::CountDistinct, _)
-        | Expr::Aggregate(_, None) => false,
+        | Expr::Aggregate(_, None)
+        | Expr::Rank => false,
         Expr::Aggregate(..) => true,
     }
 }
@@ -283,6 +289,7 @@ fn lock(sql: &mut Sql, select: &Select) {
 pub(crate) fn expression(sql: &mut Sql, expr: Expr, scope: Scope) {
     match expr {
         Expr::Column(at) => scope.column(sql, at),
+        Expr::Rank => search::rank(sql, scope),
         Expr::Aggregate(_, None) => sql.push("count(*)"),
         Expr::Aggregate(function, Some(at)) => aggregate(sql, function, at, scope),
     }

@@ -9,13 +9,15 @@ use larder_core::{
 use crate::dialect::Dialect;
 use crate::filter::TextForm;
 use crate::insert::takes_arrays;
+use crate::search;
 use crate::select::nullable;
 
 /// The name of a statement: bytes that hold everything about a query that its SQL depends on,
 /// and no values. Look prepared statements up by it.
 ///
 /// Equal shapes mean the same SQL and the same parameters, always. The same SQL means equal shapes
-/// unless it was asked for in different terms, once by a link and once by a filter, say; that
+/// unless it was asked for in different terms, once by a link and once by a filter, say, or by
+/// searches of more phrases or fewer; that
 /// costs a second prepared statement and nothing else.
 ///
 /// The lengths of lists and the numbers of LIMIT and OFFSET are parameters; the number of rows
@@ -30,7 +32,7 @@ use crate::select::nullable;
 /// # static COLUMNS: [ColumnDef; 1] = [ColumnDef { name: "id", kind: Kind::I64, nullable: false,
 /// #     max_len: None, default: None, references: None, missing: "" }];
 /// # static TAGS: Table = Table { name: "tags", columns: &COLUMNS, key: &[0], auto_key: true,
-/// #     uniques: &[], indexes: &[], created_at: None, updated_at: None, version: None };
+/// #     uniques: &[], indexes: &[], search: None, created_at: None, updated_at: None, version: None };
 /// let mut shape = larder_sql::Shape::new();
 /// let mut select = Select::new(&TAGS);
 /// select.limit = Some(1);
@@ -197,6 +199,7 @@ impl Shape {
                 self.byte(0);
                 self.number(at);
             }
+            Expr::Rank => self.byte(u8::MAX),
             // Of nothing, every aggregate is the number of rows.
             Expr::Aggregate(_, None) => self.byte(1),
             Expr::Aggregate(function, Some(at)) => {
@@ -246,6 +249,12 @@ impl Shape {
             Filter::Json { column, path, test } => {
                 self.of_column(b'j', *column);
                 self.json(path, test);
+            }
+            Filter::Matches { query, .. } => {
+                self.byte(b'm');
+                for count in search::shape(query) {
+                    self.number(count);
+                }
             }
             // The empty ones are constants: nothing and everything.
             Filter::And(all) if all.is_empty() => self.byte(b'*'),

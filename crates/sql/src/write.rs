@@ -247,7 +247,7 @@ fn give_back(sql: &mut Sql, output: &Output, key: &[usize], wrapped: bool, scope
         Output::Entity => Some(at),
         Output::Exprs(exprs) => match exprs[at] {
             Expr::Column(column) => Some(column),
-            Expr::Aggregate(..) => None, // no aggregates, says the contract
+            Expr::Aggregate(..) | Expr::Rank => None, // columns only, says the contract
         },
     });
     sql.list(

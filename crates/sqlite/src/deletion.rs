@@ -9,7 +9,7 @@ use larder_core::write::{DeleteWhere, WriteOp};
 use larder_core::{
     Expr, Flow, Nulls, OnDelete, Output, Result, Rows, Select, Table, Write, Written,
 };
-use larder_sql::select_params;
+use larder_sql::{Dialect, select_params};
 use rusqlite::Connection;
 
 use crate::bind::Binder;
@@ -78,7 +78,7 @@ pub(crate) fn show(connection: &Connection, write: &Write, rows: &mut Rows) -> R
     let mut read = || -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(&statement::of_select(&select).sql)?;
         let mut binder = Binder::new(&mut statement);
-        select_params(&select, &mut |param| binder.bind(&param))?;
+        select_params(Dialect::Sqlite, &select, &mut |param| binder.bind(&param))?;
         let mut found = statement.raw_query();
         while let Some(row) = found.next()? {
             count += 1;

@@ -23,6 +23,9 @@ pub struct Schema {
     pub views: BTreeMap<String, String>,
     /// The definitions of the triggers by name, normalised.
     pub triggers: BTreeMap<String, String>,
+    /// The definitions of the virtual tables by name, normalised. What those keep their rows in is
+    /// their own business.
+    pub virtual_tables: BTreeMap<String, String>,
 }
 
 /// A table.
@@ -167,11 +170,15 @@ impl Schema {
                 );
             }
         }
-        for (name, definition) in &self.views {
-            facts.insert(format!("view `{name}`"), definition.clone());
-        }
-        for (name, definition) in &self.triggers {
-            facts.insert(format!("trigger `{name}`"), definition.clone());
+        let definitions = [
+            ("view", &self.views),
+            ("trigger", &self.triggers),
+            ("virtual table", &self.virtual_tables),
+        ];
+        for (what, some) in definitions {
+            for (name, definition) in some {
+                facts.insert(format!("{what} `{name}`"), definition.clone());
+            }
         }
         facts
     }
@@ -231,7 +238,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Schema> {
     let mut tables = connection.prepare(
         "SELECT l.name, l.strict, l.wr, s.sql
         FROM pragma_table_list AS l JOIN sqlite_schema AS s ON s.name = l.name
-        WHERE l.schema = 'main' AND l.type IN ('table', 'virtual') AND l.name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+        WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite!_%' ESCAPE '!'",
     )?;
     let mut rows = tables.query([])?;
     while let Some(row) = rows.next()? {
@@ -246,15 +253,20 @@ fn read(connection: &Connection) -> rusqlite::Result<Schema> {
         };
         schema.tables.insert(name, table);
     }
-    let mut others = connection
-        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger')")?;
+    let mut others = connection.prepare(
+        "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger')
+        UNION ALL
+        SELECT l.type, l.name, s.sql
+        FROM pragma_table_list AS l JOIN sqlite_schema AS s ON s.name = l.name
+        WHERE l.schema = 'main' AND l.type = 'virtual'",
+    )?;
     let mut rows = others.query([])?;
     while let Some(row) = rows.next()? {
         let kind: String = row.get(0)?;
-        let into = if kind == "view" {
-            &mut schema.views
-        } else {
-            &mut schema.triggers
+        let into = match kind.as_str() {
+            "view" => &mut schema.views,
+            "trigger" => &mut schema.triggers,
+            _ => &mut schema.virtual_tables,
         };
         into.insert(row.get(1)?, text::normalise(&row.get::<_, String>(2)?));
     }

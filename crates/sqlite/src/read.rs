@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use larder_core::{Access, Error, ErrorKind, Flow, Result, Rows, Select};
-use larder_sql::select_params;
+use larder_sql::{Dialect, select_params};
 use rusqlite::Connection;
 use tokio::runtime::Handle;
 
@@ -127,7 +127,7 @@ fn run(
     let mut statement = statement::prepare(connection, &text)?;
     {
         let mut binder = Binder::new(&mut statement);
-        select_params(select, &mut |param| binder.bind(&param))?;
+        select_params(Dialect::Sqlite, select, &mut |param| binder.bind(&param))?;
     }
     let mut found = statement.raw_query();
     while let Some(row) = found.next()? {

@@ -335,7 +335,9 @@ pub(crate) fn lacks_parent(
 pub(crate) fn values(connection: &Connection, select: &Select) -> rusqlite::Result<Vec<SqlValue>> {
     let mut statement = connection.prepare(&render_select(Dialect::Sqlite, select).sql)?;
     let mut binder = Binder::new(&mut statement);
-    select_params(select, &mut |param: Param<'_>| binder.bind(&param))?;
+    select_params(Dialect::Sqlite, select, &mut |param: Param<'_>| {
+        binder.bind(&param)
+    })?;
     let mut rows = statement.raw_query();
     let mut values = Vec::new();
     while let Some(row) = rows.next()? {

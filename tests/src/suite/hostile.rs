@@ -86,7 +86,7 @@ fn shared_list() -> Vec<String> {
 }
 
 /// All strings, each once, none with NUL; sorted by code point.
-fn hostile() -> Vec<String> {
+pub(super) fn hostile() -> Vec<String> {
     let mut all: Vec<_> = HOSTILE
         .iter()
         .map(ToString::to_string)

@@ -41,6 +41,7 @@ files![
     relations,
     reopening,
     row_locks,
+    search,
     streaming,
     tasks,
     text,

@@ -2,7 +2,9 @@
 
 use fastrand::Rng;
 use larder_core::filter::Related;
-use larder_core::{Comparison, Expr, Filter, JsonStep, JsonTest, Kind, Table, TextMatch, Value};
+use larder_core::{
+    Comparison, Expr, Filter, Index, JsonStep, JsonTest, Kind, SearchQuery, Table, TextMatch, Value,
+};
 
 use crate::tables::Schema;
 use crate::values;
@@ -24,6 +26,11 @@ const MATCHES: [TextMatch; 4] = [
 
 /// A filter on the table's rows, so many levels deep at most.
 pub(crate) fn filter(rng: &mut Rng, schema: &Schema, table: &'static Table, depth: u32) -> Filter {
+    if let Some(index) = &table.search
+        && rng.u8(..10) < 2
+    {
+        return search(rng, index);
+    }
     if depth == 0 || rng.u8(..10) < 4 {
         return leaf(rng, table);
     }
@@ -94,6 +101,19 @@ fn text(rng: &mut Rng, column: usize) -> Filter {
             pattern
         },
     }
+}
+
+/// A full-text search of what texts hold, with signs that mean something and such that do not.
+fn search(rng: &mut Rng, index: &'static Index) -> Filter {
+    const SIGNS: [&str; 8] = [" ", " ", " -", " \"", "\" ", "* ", "-", ":"];
+    let mut text = String::new();
+    for _ in 0..rng.usize(..4) {
+        text.push_str(SIGNS[rng.usize(..SIGNS.len())]);
+        text.push_str(&values::pattern(rng));
+    }
+    text.push_str(SIGNS[rng.usize(..SIGNS.len())]);
+    let query = SearchQuery::parse(&text).expect("it is short");
+    Filter::Matches { index, query }
 }
 
 fn compare_columns(rng: &mut Rng, table: &'static Table, left: usize) -> Filter {

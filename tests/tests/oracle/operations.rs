@@ -65,7 +65,9 @@ impl fmt::Display for Op {
             Self::Read(select) => {
                 let mut params = Vec::new();
                 let sql = render_select(Dialect::Sqlite, select).sql;
-                match select_params(select, &mut |param| show(&mut params, &param)) {
+                match select_params(Dialect::Sqlite, select, &mut |param| {
+                    show(&mut params, &param)
+                }) {
                     Ok(()) => write!(f, "{sql} -- {}", params.join(", ")),
                     Err(error) => Err(error),
                 }

@@ -100,7 +100,7 @@ fn plain(rng: &mut Rng, select: &mut Select) {
 fn column(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Column(at) => Some(*at),
-        Expr::Aggregate(..) => None,
+        Expr::Aggregate(..) | Expr::Rank => None,
     }
 }
 

@@ -140,6 +140,7 @@ fn table(rng: &mut Rng, name: String, at: usize, keys: &[KeyPlan]) -> &'static T
     }
     let uniques = indexes(rng, &format!("u_{name}"), &columns, key);
     let others = indexes(rng, &format!("i_{name}"), &columns, key);
+    let search = search(rng, &name, &columns, key);
     Box::leak(Box::new(Table {
         name: String::leak(name),
         columns: Vec::leak(columns),
@@ -147,6 +148,7 @@ fn table(rng: &mut Rng, name: String, at: usize, keys: &[KeyPlan]) -> &'static T
         auto_key: matches!(keys[at], KeyPlan::Auto),
         uniques: Vec::leak(uniques),
         indexes: Vec::leak(others),
+        search,
         created_at: None,
         updated_at: None,
         version: None,
@@ -197,6 +199,18 @@ fn reference(
             on_delete,
         },
     ))
+}
+
+/// A full-text index over all texts, where there can be one.
+fn search(rng: &mut Rng, name: &str, columns: &[ColumnDef], key: &[usize]) -> Option<Index> {
+    let texts: Vec<usize> = (0..columns.len())
+        .filter(|&at| columns[at].kind.is_text())
+        .collect();
+    let by_integer = matches!(key, [at] if columns[*at].kind.is_integer());
+    (by_integer && !texts.is_empty() && rng.u8(..4) > 0).then(|| Index {
+        name: String::leak(format!("s_{name}")),
+        columns: Vec::leak(texts),
+    })
 }
 
 /// Up to two indexes over one or two columns, no two over the same ones. None has the whole key,

@@ -6,7 +6,7 @@
 mod value;
 
 use larder::models::{Comment, Favorite, Follow, Post, PostStatus, PostTag, Tag, User};
-use larder::{ColumnDef, Email, Entity, Insert, Kind, Row, Table, Value, ValueRef};
+use larder::{ColumnDef, Email, Entity, Insert, Kind, Row, Search, Table, Value, ValueRef};
 
 pub(crate) use value::{from_json, from_text, to_text, write_json};
 
@@ -14,6 +14,9 @@ pub(crate) use value::{from_json, from_text, to_text, write_json};
 pub(crate) trait Exchange: Entity + Insert<Entity = Self> + Clone {
     /// The columns of a file, in order. Others (password hashes) stay in the database.
     const FIELDS: &'static [&'static str];
+
+    /// The full-text index, if there is one.
+    const SEARCHED: Option<Search<Self>> = None;
 
     /// What a column may hold, if that is a short list.
     fn choices(_column: &str) -> &'static [&'static str] {
@@ -66,6 +69,8 @@ impl Exchange for User {
 }
 
 impl Exchange for Post {
+    const SEARCHED: Option<Search<Self>> = Some(Self::SEARCH);
+
     const FIELDS: &'static [&'static str] = &[
         "id",
         "slug",

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
 use larder::models::{Comment, Post, User};
-use larder::{Column, Db, Entity, Order, Page, Value};
+use larder::{Column, Db, Entity, ErrorKind, Order, Query, Search, Value};
 
 use super::Database;
 use super::exchange::{Exchange, fields, write_json};
@@ -31,6 +31,7 @@ quote.
 Examples:
   larder show users --where \"name ^= Ada\"
   larder show posts --where \"status = published and created_at >= 2024-01-01\" --order created_at:desc
+  larder show posts --search '\"error correction\" qubit* -classical'
   larder show comments --where \"post_id = 12\" --json | jq .content
   larder show posts --limit 50 --page CURSOR")]
 pub(super) struct Show {
@@ -42,6 +43,10 @@ pub(super) struct Show {
     /// Which rows, such as "status = published and title ~ qubit"
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
+    /// Which posts, the best first: words, "phrases", beginnings* and -exclusions; in pages only
+    /// with --order
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    search: Option<String>,
     /// The order: columns, each with :desc for largest first [default: by key]
     #[arg(long, value_name = "COLUMN[:desc],..", value_delimiter = ',')]
     order: Vec<String>,
@@ -76,7 +81,34 @@ impl Show {
     }
 
     async fn show<E: Exchange>(&self, db: &Db, output: &mut Output) -> Outcome {
-        let mut query = db.query::<E>().with_total();
+        if self.search.is_some() && self.order.is_empty() && self.page.is_none() {
+            return self.show_best::<E>(db, output).await;
+        }
+        let mut query = self.filtered::<E>(db)?.with_total();
+        for order in &self.order {
+            query = query.order(order_by::<E>(order)?);
+        }
+        if let Some(cursor) = &self.page {
+            query = query.after(cursor.parse()?);
+        }
+        let page = query.page(self.limit).await.map_err(in_whose_words)?;
+        let more = page.next.map(|cursor| format!("more with --page {cursor}"));
+        self.print(page.items, page.total.unwrap_or(0), more, output)
+    }
+
+    /// What fits a search best has no pages: it changes with every row.
+    async fn show_best<E: Exchange>(&self, db: &Db, output: &mut Output) -> Outcome {
+        let best = self.filtered(db)?.order(searched::<E>()?.best_first());
+        let rows = best.limit(self.limit).all().await.map_err(in_whose_words)?;
+        let total = self.filtered::<E>(db)?.count().await?;
+        let more = total > rows.len() as u64;
+        let more = more.then(|| "more with --limit, in pages with --order id".to_owned());
+        self.print(rows, total, more, output)
+    }
+
+    /// The rows that `--where` and `--search` leave.
+    fn filtered<'a, E: Exchange>(&self, db: &'a Db) -> Outcome<Query<'a, E>> {
+        let mut query = db.query::<E>();
         if let Some(condition) = &self.condition {
             let filter = condition::parse::<E>(condition).map_err(|error| {
                 Failure::usage(format!("--where makes no sense: {}", error.sentence))
@@ -84,27 +116,21 @@ impl Show {
             })?;
             query = query.filter(filter);
         }
-        for order in &self.order {
-            query = query.order(order_by::<E>(order)?);
+        if let Some(words) = &self.search {
+            query = query.filter(searched::<E>()?.matches(words));
         }
-        if let Some(cursor) = &self.page {
-            query = query.after(cursor.parse()?);
-        }
-        let page = query.page(self.limit).await.map_err(|error| {
-            if error.is_misuse() {
-                Failure::usage_of(error)
-            } else {
-                error.into()
-            }
-        })?;
-        self.print(page, output)
+        Ok(query)
     }
 
-    fn print<E: Exchange>(&self, page: Page<E>, output: &mut Output) -> Outcome {
-        let (total, next, shown) = (page.total.unwrap_or(0), page.next.clone(), page.items.len());
-        let rows = page
-            .items
-            .into_iter()
+    fn print<E: Exchange>(
+        &self,
+        rows: Vec<E>,
+        total: u64,
+        more: Option<String>,
+        output: &mut Output,
+    ) -> Outcome {
+        let shown = rows.len() as u64;
+        let rows = (rows.into_iter())
             .map(Entity::into_values)
             .collect::<larder::Result<Vec<_>>>()?;
         if self.json {
@@ -116,9 +142,9 @@ impl Show {
             print_table::<E>(&rows, output)?;
         }
         let name = E::TABLE.name;
-        let mut last = format!("{} of {} {name}", thousands(shown as u64), thousands(total));
-        if let Some(cursor) = next {
-            let _ = write!(last, "; more with --page {cursor}");
+        let mut last = format!("{} of {} {name}", thousands(shown), thousands(total));
+        if let Some(more) = more {
+            let _ = write!(last, "; {more}");
         }
         if self.json {
             output.aside(last)?;
@@ -127,6 +153,25 @@ impl Show {
         }
         Ok(())
     }
+}
+
+/// A mistake in what was asked for is the asker's.
+fn in_whose_words(error: larder::Error) -> Failure {
+    if error.is_misuse() || error.kind() == ErrorKind::Invalid {
+        Failure::usage_of(error)
+    } else {
+        error.into()
+    }
+}
+
+/// The model's full-text index.
+fn searched<E: Exchange>() -> Outcome<Search<E>> {
+    E::SEARCHED.ok_or_else(|| {
+        Failure::usage(format!(
+            "--search: only posts are searched, not {}",
+            E::TABLE.name
+        ))
+    })
 }
 
 /// One step of `--order`: a column, with `:desc` or not.

@@ -129,6 +129,12 @@ fn lines(count: u32, line: impl Fn(u32) -> String) -> String {
         .collect()
 }
 
+/// What is said of a database that lacked all migrations but so many.
+fn made_ready(has: usize) -> String {
+    let all = larder::sqlite::migrate::migrations().len();
+    format!("made ready by {} migrations", all - has)
+}
+
 /// A user with a long text.
 fn user(id: u32) -> String {
     let bio = "x".repeat(200);

@@ -40,6 +40,12 @@ fn rows_are_filtered_ordered_and_paged() {
         [] as [i64; 0]
     );
 
+    assert_eq!(ids(&["posts", "--search", "LINES on"]), [3]);
+    assert_eq!(ids(&["posts", "--search", "-notes on"]), [3]);
+    assert_eq!(ids(&["posts", "--search", "on", "--where", "id < 3"]), [1]);
+    assert_eq!(ids(&["posts", "--search", "on", "--order", "id"]), [1, 3]);
+    assert_eq!(ids(&["posts", "--search", "\"' OR NEAR(*"]), [] as [i64; 0]);
+
     let first = place
         .run(&["show", "users", "--limit", "2"])
         .ends(0)
@@ -59,6 +65,10 @@ fn rows_are_filtered_ordered_and_paged() {
         .run(&["show", "posts", "--page", &cursor])
         .ends(2)
         .complains("another query");
+    place
+        .run(&["show", "posts", "--search", "on", "--limit", "1"])
+        .ends(0)
+        .says("1 of 2 posts; more with --limit");
     place
         .run(&["show", "users", "--page", "x"])
         .ends(2)
@@ -103,6 +113,10 @@ fn conditions_that_make_no_sense_point_at_the_place() {
         .complains("neither asc nor desc");
     place.run(&["show", "posts", "--limit", "0"]).ends(2);
     place.run(&["show", "tables"]).ends(2);
+    place
+        .run(&["show", "users", "--search", "ada"])
+        .ends(2)
+        .complains("only posts are searched");
 }
 
 #[test]

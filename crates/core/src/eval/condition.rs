@@ -4,7 +4,7 @@ use super::{Source, check_column, check_row_expr};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, TextMatch};
 use crate::json_path::{self, JsonStep, JsonTest};
-use crate::schema::Table;
+use crate::schema::{Index, Table};
 use crate::select::Expr;
 use crate::value::{Kind, Value};
 
@@ -73,7 +73,7 @@ impl Values for Columns<'_> {
     fn value(&self, expr: Expr) -> &Value {
         match expr {
             Expr::Column(at) => &self.0[at],
-            Expr::Aggregate(..) => &NULL, // refused by the checks; a row has none
+            Expr::Aggregate(..) | Expr::Rank => &NULL, // refused by the checks; a row has none
         }
     }
 }
@@ -88,7 +88,7 @@ impl Values for OldAndNew<'_> {
     fn value(&self, expr: Expr) -> &Value {
         match expr {
             Expr::Column(at) => &self.old[at],
-            Expr::Aggregate(..) => &NULL, // refused by the checks; a row has none
+            Expr::Aggregate(..) | Expr::Rank => &NULL, // refused by the checks; a row has none
         }
     }
 
@@ -131,6 +131,9 @@ fn decide(filter: &Filter, row: &dyn Values, source: &dyn Source) -> Option<bool
             path,
             test,
         } => json_holds(column(*at), path, test),
+        Filter::Matches { index, query } => {
+            Some(with_texts(index, row, |texts| query.finds(texts)))
+        }
         Filter::And(all) => unless(false, all, row, source),
         Filter::Or(any) => unless(true, any, row, source),
         Filter::Not(inner) => decide(inner, row, source).map(|answer| !answer),
@@ -165,6 +168,19 @@ fn unless(
         }
     }
     answer
+}
+
+/// Shows the texts that the index is over; NULL is the empty one.
+pub(super) fn with_texts<T>(
+    index: &Index,
+    row: &(impl Values + ?Sized),
+    look: impl FnOnce(&[&str]) -> T,
+) -> T {
+    let text = |&at: &usize| match row.value(Expr::Column(at)) {
+        Value::Text(text) => text.as_ref(),
+        _ => "",
+    };
+    look(&index.columns.iter().map(text).collect::<Vec<_>>())
 }
 
 fn text_matches(text: &str, op: TextMatch, fold: bool, pattern: &str) -> bool {
@@ -224,6 +240,13 @@ fn prepare(
             allow(Expr::Column(*column))?;
             check_json(table, *column)
         }
+        Filter::Matches { index, .. } => {
+            index
+                .columns
+                .iter()
+                .try_for_each(|at| allow(Expr::Column(*at)))?;
+            check_search(table, index)
+        }
         Filter::And(filters) | Filter::Or(filters) => filters
             .iter_mut()
             .try_for_each(|filter| prepare(filter, table, allow)),
@@ -247,6 +270,13 @@ fn check_text(table: &'static Table, at: usize) -> Result<()> {
         Error::misuse("only a text column can be matched with a text")
             .or_column(table.name, table.columns[at].name),
     )
+}
+
+fn check_search(table: &'static Table, index: &Index) -> Result<()> {
+    match &table.search {
+        Some(own) if own.name == index.name => Ok(()),
+        _ => Err(Error::misuse("the search is of another table").with_table(table.name)),
+    }
 }
 
 fn check_json(table: &'static Table, at: usize) -> Result<()> {

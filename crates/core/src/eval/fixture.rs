@@ -42,6 +42,7 @@ const fn table(
         auto_key,
         uniques,
         indexes: &[],
+        search: None,
         created_at: None,
         updated_at: None,
         version: None,

@@ -125,7 +125,7 @@ impl Grouping {
             .iter()
             .filter_map(|expr| match expr {
                 Expr::Column(at) => Some(*at),
-                Expr::Aggregate(..) => None,
+                Expr::Aggregate(..) | Expr::Rank => None,
             })
     }
 
@@ -133,7 +133,7 @@ impl Grouping {
         let aggregates = self.exprs[self.columns..].iter();
         aggregates
             .filter_map(|expr| match expr {
-                Expr::Column(_) => None,
+                Expr::Column(_) | Expr::Rank => None,
                 Expr::Aggregate(function, at) => Some(Accumulator::new(self.table, *function, *at)),
             })
             .collect()
@@ -160,7 +160,7 @@ fn collect_aggregates(select: &Select, exprs: &mut Vec<Expr>) {
 fn check_expr(table: &'static Table, expr: Expr) -> Result<()> {
     match expr {
         Expr::Column(at) | Expr::Aggregate(_, Some(at)) => check_column(table, at)?,
-        Expr::Aggregate(_, None) => {}
+        Expr::Aggregate(_, None) | Expr::Rank => {}
     }
     if let Expr::Aggregate(function, at) = expr {
         Accumulator::new(table, function, at)?; // refuses what does not apply, rows or none

@@ -67,10 +67,12 @@ pub trait Source {
 /// filter, a column that is neither grouped by nor aggregated. `Engine` where a sum leaves the
 /// range of its type.
 pub fn evaluate(mut select: Select, source: &dyn Source) -> Result<Vec<Stored>> {
-    let condition = Condition::on_rows(
-        std::mem::replace(&mut select.filter, Filter::All),
-        select.table,
-    )?;
+    let filter = if select.ranks() {
+        select.filter.clone() // rows are ranked by it later
+    } else {
+        std::mem::replace(&mut select.filter, Filter::All)
+    };
+    let condition = Condition::on_rows(filter, select.table)?;
     if let Some(link) = &mut select.link {
         link.parents.retain(|parent| !parent.is_null());
         link.parents.sort_unstable();
@@ -174,7 +176,10 @@ fn check_plain(select: &Select) -> Result<()> {
         );
     }
     for step in &select.order {
-        check_row_expr(select.table, step.expr)?;
+        match (step.expr, select.ranked()) {
+            (Expr::Rank, Some(_)) => {}
+            (expr, _) => check_row_expr(select.table, expr)?,
+        }
     }
     check_output(select.table, &select.output)
 }
@@ -202,6 +207,10 @@ fn check_row_expr(table: &'static Table, expr: Expr) -> Result<()> {
         Expr::Column(at) => check_column(table, at),
         Expr::Aggregate(..) => Err(Error::misuse(
             "an aggregate belongs into the output, or into `having` and the order of a read that aggregates",
+        )
+        .with_table(table.name)),
+        Expr::Rank => Err(Error::misuse(
+            "only an order can have a rank, and only beside a search that filters the rows",
         )
         .with_table(table.name)),
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::condition::{Columns, Values};
+use super::condition::{Columns, Values, with_texts};
 use super::{Linked, Stored};
 use crate::error::{Error, Result};
 use crate::rows::{Flow, Row, Rows};
@@ -27,7 +27,7 @@ impl Values for Linked<'_> {
         // The checks have refused aggregates of plain rows.
         match expr {
             Expr::Column(at) => &self.row[at],
-            Expr::Aggregate(..) => &Value::Null,
+            Expr::Aggregate(..) | Expr::Rank => &Value::Null,
         }
     }
 }
@@ -44,8 +44,13 @@ impl Item for Linked<'_> {
 
 /// Orders, projects and cuts.
 pub(super) fn finish<I: Item>(select: &Select, mut items: Vec<I>) -> Vec<Stored> {
-    if !select.order.is_empty() {
-        items.sort_by(|a, b| compare(&select.order, a, b));
+    if let Some((index, query)) = select.ranked() {
+        let rank = |item: I| (with_texts(index, &item, |texts| query.rank(texts)), item);
+        let mut ranked: Vec<(f64, I)> = items.into_iter().map(rank).collect();
+        ranked.sort_by(|a, b| compare(&select.order, (a.0, &a.1), (b.0, &b.1)));
+        items = ranked.into_iter().map(|(_, item)| item).collect();
+    } else if !select.order.is_empty() {
+        items.sort_by(|a, b| compare(&select.order, (0.0, a), (0.0, b)));
     }
     let mut seen = FxHashSet::default();
     let mut children: FxHashMap<Value, u64> = HashMap::default();
@@ -73,10 +78,15 @@ pub(super) fn finish<I: Item>(select: &Select, mut items: Vec<I>) -> Vec<Stored>
         .collect()
 }
 
-fn compare(order: &[OrderBy], a: &dyn Values, b: &dyn Values) -> Ordering {
+/// Compares two items, each with its rank.
+fn compare(order: &[OrderBy], a: (f64, &dyn Values), b: (f64, &dyn Values)) -> Ordering {
     order
         .iter()
-        .map(|step| compare_step(*step, a.value(step.expr), b.value(step.expr)))
+        .map(|step| match step.expr {
+            Expr::Rank if step.descending => b.0.total_cmp(&a.0),
+            Expr::Rank => a.0.total_cmp(&b.0),
+            expr => compare_step(*step, a.1.value(expr), b.1.value(expr)),
+        })
         .find(|order| order.is_ne())
         .unwrap_or(Ordering::Equal)
 }
@@ -152,6 +162,7 @@ impl Names {
         let column = |at: usize| self.table.columns.get(at).map_or("?", |column| column.name);
         match expr {
             Some(Expr::Column(at)) => column(at).to_owned(),
+            Some(Expr::Rank) => "the rank".to_owned(),
             Some(Expr::Aggregate(function, None)) => format!("{function:?}").to_lowercase(),
             Some(Expr::Aggregate(function, Some(at))) => {
                 format!("{function:?}({})", column(at)).to_lowercase()

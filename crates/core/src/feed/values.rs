@@ -168,6 +168,7 @@ mod tests {
         auto_key: false,
         uniques: &[],
         indexes: &[],
+        search: None,
         created_at: None,
         updated_at: None,
         version: None,

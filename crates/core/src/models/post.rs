@@ -7,7 +7,12 @@ use crate::{Entity, Id, Insert, Patch, TextEnum, Timestamp};
 
 /// Something a user has written.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[entity(table = "posts", index(author_id, status), index(status, created_at))]
+#[entity(
+    table = "posts",
+    index(author_id, status),
+    index(status, created_at),
+    search(title, content)
+)]
 pub struct Post {
     /// The key.
     #[key(auto)]

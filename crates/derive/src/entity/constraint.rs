@@ -17,11 +17,20 @@ pub(crate) struct Columns {
     span: Span,
 }
 
+/// How a name ends that nobody gave.
+#[derive(Clone, Copy)]
+pub(crate) enum Ending {
+    /// After the columns' names.
+    OfColumns(&'static str),
+    /// After the table's.
+    Only(&'static str),
+}
+
 /// A constraint or index with the positions of its columns.
 pub(crate) struct Constraint {
     pub(crate) name: String,
     pub(crate) columns: Vec<usize>,
-    span: Span,
+    pub(crate) span: Span,
 }
 
 impl Columns {
@@ -71,12 +80,13 @@ impl Columns {
         })
     }
 
-    /// Finds the fields and makes up the name.
+    /// Finds the fields and makes up the name: the table's, the columns' unless it is the only one
+    /// of its kind, and the ending.
     pub(crate) fn resolve(
         self,
         table: &str,
         fields: &[Field],
-        ending: &str,
+        ending: Ending,
         errors: &mut Errors,
     ) -> Option<Constraint> {
         let mut columns = Vec::new();
@@ -98,7 +108,10 @@ impl Columns {
         let names: Vec<&str> = columns.iter().map(|&at| fields[at].name.as_str()).collect();
         let name = match self.name {
             Some(name) => name.value(),
-            None => format!("{table}_{}_{ending}", names.join("_")),
+            None => match ending {
+                Ending::OfColumns(ending) => format!("{table}_{}_{ending}", names.join("_")),
+                Ending::Only(ending) => format!("{table}_{ending}"),
+            },
         };
         if name.len() > NAME_MAX {
             errors.push(Error::new(

@@ -13,6 +13,7 @@ pub(crate) fn generate(model: &Model) -> TokenStream {
     let entity = entity(model);
     let insert = insert(model);
     let checks = model.fields.iter().flat_map(|field| checks(model, field));
+    let checks = checks.chain(search_checks(model));
     quote! {
         #constants
         #entity
@@ -64,10 +65,18 @@ fn constants(model: &Model) -> TokenStream {
                     #root::UniqueKey::new(&[#(#columns),*]);
             }
         });
+    let search = model.search.as_ref().map(|_| {
+        let doc = format!("The full-text index of `{table}`.");
+        quote! {
+            #[doc = #doc]
+            #vis const SEARCH: #root::Search<#ident> = #root::Search::new();
+        }
+    });
     quote! {
         #[automatically_derived]
         #[allow(dead_code, private_interfaces, unreachable_pub)]
         impl #ident {
+            #search
             #(#columns)*
             #[doc = #doc]
             #vis const KEY: #root::UniqueKey<#ident> = #root::UniqueKey::new(&[#(#key),*]);
@@ -137,6 +146,7 @@ fn table(model: &Model) -> TokenStream {
     let auto_key = model.fields.iter().any(Field::auto);
     let uniques = model.uniques.iter().map(|unique| index(root, unique));
     let indexes = model.indexes.iter().map(|one| index(root, one));
+    let search = option(model.search.as_ref().map(|search| index(root, search)));
     let kept = |keeper| {
         option(
             model
@@ -155,6 +165,7 @@ fn table(model: &Model) -> TokenStream {
             auto_key: #auto_key,
             uniques: &[#(#uniques),*],
             indexes: &[#(#indexes),*],
+            search: #search,
             created_at: #created_at,
             updated_at: #updated_at,
             version: #version,
@@ -307,6 +318,30 @@ fn checks(model: &Model, field: &Field) -> Vec<TokenStream> {
         ));
     }
     checks
+}
+
+/// What only the compiler can check of a full-text index.
+fn search_checks(model: &Model) -> Vec<TokenStream> {
+    let Some(search) = &model.search else {
+        return Vec::new();
+    };
+    let root = &model.root;
+    let must = |field: &Field, is: TokenStream, message: &str| {
+        let ty = &field.ty;
+        located(
+            ty,
+            quote!(#root::must(<#ty as #root::ColumnType>::KIND.#is(), #message)),
+        )
+    };
+    let texts = search.columns.iter().map(|&at| {
+        let message = "only text can be searched: remove the field from `search(..)`";
+        must(&model.fields[at], quote!(is_text), message)
+    });
+    let keys = model.key().into_iter().map(|at| {
+        let message = "only a model whose key is one integer can be searched";
+        must(&model.fields[at], quote!(is_integer), message)
+    });
+    texts.chain(keys).collect()
 }
 
 /// A key of one column is its type, of several a tuple.

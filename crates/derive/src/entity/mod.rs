@@ -9,7 +9,7 @@ use syn::meta::ParseNestedMeta;
 use syn::{DeriveInput, Error, Ident, LitStr, Path, Result, Visibility};
 
 use crate::attr::{self, Errors, named, named_fields};
-use constraint::{Columns, Constraint, check_names};
+use constraint::{Columns, Constraint, Ending, check_names};
 use field::Field;
 
 /// A model as its struct and attributes describe it.
@@ -21,6 +21,7 @@ pub(crate) struct Model {
     fields: Vec<Field>,
     uniques: Vec<Constraint>,
     indexes: Vec<Constraint>,
+    search: Option<Constraint>,
 }
 
 pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
@@ -34,6 +35,7 @@ struct Attributes {
     krate: Option<Path>,
     uniques: Vec<Columns>,
     indexes: Vec<Columns>,
+    search: Option<Columns>,
 }
 
 impl Attributes {
@@ -48,11 +50,13 @@ impl Attributes {
         } else if meta.path.is_ident("index") {
             self.indexes.push(Columns::parse(meta)?);
             Ok(())
+        } else if meta.path.is_ident("search") {
+            attr::once(&mut self.search, Columns::parse(meta)?, meta)
         } else {
             Err(attr::unknown(
                 meta,
                 "entity",
-                &["table", "index", "unique", "crate"],
+                &["table", "index", "unique", "search", "crate"],
             ))
         }
     }
@@ -89,8 +93,9 @@ impl Model {
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        let mut resolve = |own: Vec<Columns>, more: Vec<Columns>, ending: &str| {
+        let mut resolve = |own: Vec<Columns>, more: Vec<Columns>, ending: &'static str| {
             let all = own.into_iter().chain(more);
+            let ending = Ending::OfColumns(ending);
             all.filter_map(|columns| columns.resolve(&table, &fields, ending, &mut errors))
                 .collect()
         };
@@ -105,6 +110,12 @@ impl Model {
             "idx",
         );
         check_names(&uniques, &indexes, &mut errors);
+        let search = attributes.search.and_then(|columns| {
+            columns.resolve(&table, &fields, Ending::Only("search"), &mut errors)
+        });
+        if let Some(search) = &search {
+            check_search(search, &fields, &mut errors);
+        }
 
         errors.finish()?;
         let root = root.ok_or_else(|| Error::new_spanned(&input.ident, "found no Larder"))?;
@@ -116,6 +127,7 @@ impl Model {
             fields,
             uniques,
             indexes,
+            search,
         })
     }
 
@@ -154,6 +166,32 @@ fn check_key(model: &Ident, fields: &[Field], errors: &mut Errors) {
                      or remove the other #[key]",
                 );
             }
+        }
+    }
+}
+
+/// A full-text index finds rows by a single key, and has names of its own.
+fn check_search(search: &Constraint, fields: &[Field], errors: &mut Errors) {
+    let mut refuse = |message: String| errors.push(Error::new(search.span, message));
+    if fields.iter().filter(|field| field.key.is_some()).count() > 1 {
+        refuse("only a model whose key is one integer can be searched".to_owned());
+    }
+    if fields.iter().any(|field| field.constant == "SEARCH") {
+        refuse(
+            "the constant of the field `search` would hide the model's `SEARCH`: \
+             call the field otherwise and write #[column(name = \"search\")]"
+                .to_owned(),
+        );
+    }
+    for name in search.columns.iter().map(|&at| &fields[at].name) {
+        if ["rank", "rowid"]
+            .iter()
+            .any(|taken| name.eq_ignore_ascii_case(taken))
+        {
+            refuse(format!(
+                "a searched column cannot be called `{name}`, which SQLite keeps for itself: \
+                 write #[column(name = \"..\")] on the field"
+            ));
         }
     }
 }

@@ -31,6 +31,7 @@ static TABLE: Table = Table {
     auto_key: false,
     uniques: &[],
     indexes: &[],
+    search: None,
     created_at: None,
     updated_at: None,
     version: None,

@@ -31,6 +31,7 @@ const FILES: &[(&str, &str)] = files! {
     "V6__add_usernames"
     "V7__add_summaries"
     "V8__order_tags"
+    "V9__search_posts"
 };
 
 #[cfg(test)]

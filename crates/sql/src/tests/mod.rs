@@ -3,6 +3,7 @@
 mod answers;
 mod ddl;
 mod insert;
+mod search;
 mod select;
 mod shape;
 mod write;
@@ -64,6 +65,7 @@ const fn table(
         auto_key,
         uniques: &[],
         indexes: &[],
+        search: None,
         created_at: None,
         updated_at: None,
         version: None,
@@ -306,7 +308,7 @@ pub(super) fn bound(param: Param<'_>) -> Bound {
 pub(super) fn run(db: &Connection, select: &Select) -> Vec<String> {
     let text = render_select(Dialect::Sqlite, select);
     let mut params = Vec::new();
-    select_params(select, &mut |param| {
+    select_params(Dialect::Sqlite, select, &mut |param| {
         params.push(bound(param));
         Ok::<_, ()>(())
     })

@@ -316,7 +316,7 @@ fn of_select(dialect: Dialect, select: &Select) -> (Statement, Layout) {
         seen.push(layout(&param));
         Ok::<_, ()>(())
     };
-    select_params(select, each).unwrap();
+    select_params(dialect, select, each).unwrap();
     (render_select(dialect, select), seen)
 }
 

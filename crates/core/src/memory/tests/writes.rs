@@ -453,6 +453,7 @@ async fn a_model_with_other_columns_is_refused() {
         auto_key: false,
         uniques: &[],
         indexes: &[],
+        search: None,
         created_at: None,
         updated_at: None,
         version: None,
