@@ -6,6 +6,7 @@ extern crate self as larder_core;
 #[path = "private.rs"]
 pub mod __private;
 pub mod access;
+pub mod cache;
 mod check;
 pub mod clock;
 mod codec;

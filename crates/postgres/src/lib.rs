@@ -30,9 +30,11 @@
 )]
 
 mod bind;
+pub mod cache;
 mod calendar;
 mod cancel_request;
 mod canceller;
+mod clock;
 mod connection;
 mod database;
 mod dial;

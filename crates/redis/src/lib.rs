@@ -13,6 +13,7 @@
 // What cannot be reached yet is for the storage, caches and feeds that come next.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+pub mod cache;
 mod client;
 mod error;
 mod namespace;

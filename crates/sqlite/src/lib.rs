@@ -66,6 +66,7 @@
 
 mod backup;
 mod bind;
+pub mod cache;
 mod connection;
 mod database;
 mod decimal;
