@@ -4,13 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_core::{Error, ErrorKind, Result, Storage};
+use larder_core::{Error, ErrorKind, Result, Storage, StoredSessions, Table};
 use larder_postgres::PostgresOptions;
 use tempfile::TempDir;
 
 use super::{HotEngine, Place};
 use crate::databases::{Database, Databases};
 use crate::suite;
+
+/// The tables of the suite and those of the hot path that are models.
+fn tables() -> Vec<&'static Table> {
+    let mut tables = suite::tables();
+    tables.push(StoredSessions::TABLE);
+    tables
+}
 
 /// Within the process.
 pub struct Memory;
@@ -50,7 +57,7 @@ impl HotEngine for Sqlite {
         })?;
         let path = directory.path().join("test.db");
         let store = larder_sqlite::Sqlite::open(&path).await?;
-        store.create_tables(&suite::tables()).await?;
+        store.create_tables(&tables()).await?;
         store.create_change_log().await?;
         store.close().await?;
         Ok(Arc::new(SqlitePlace {
@@ -104,12 +111,11 @@ impl HotEngine for Postgres {
     async fn place(&self) -> Result<Arc<dyn Place>> {
         let create = |url: String| async move {
             let store = larder_postgres::Postgres::connect(&url).await?;
-            store.create_tables(&suite::tables()).await?;
+            store.create_tables(&tables()).await?;
             store.create_change_log().await?;
             store.close().await
         };
-        let tables = suite::tables();
-        let database = self.databases.with_tables(&tables, create).await?;
+        let database = self.databases.with_tables(&tables(), create).await?;
         Ok(Arc::new(PostgresPlace(database)))
     }
 }

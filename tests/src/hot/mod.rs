@@ -10,9 +10,7 @@
 //! another process would. To add a behaviour, write a file that ends with `tests![..]`, and name it
 //! below.
 
-mod consumers;
 pub mod engines;
-mod feeds;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +25,23 @@ use crate::harness::run_within;
 
 /// How long a test may take. Something waits for itself when it takes longer.
 const TEST_MAX: Duration = Duration::from_mins(1);
+
+/// Declares the files and lists their tests.
+macro_rules! files {
+    ($($file:ident),+ $(,)?) => {
+        $(mod $file;)+
+
+        fn all() -> Vec<(&'static str, Vec<Test>)> {
+            vec![$((stringify!($file), $file::tests())),+]
+        }
+    };
+}
+
+files! {
+    consumers,
+    feeds,
+    sessions,
+}
 
 /// An engine to be tested.
 #[async_trait]
@@ -68,10 +83,6 @@ macro_rules! tests {
 }
 
 use tests;
-
-fn all() -> Vec<(&'static str, Vec<Test>)> {
-    vec![("consumers", consumers::tests()), ("feeds", feeds::tests())]
-}
 
 /// Runs every behaviour on each of the engines, with `cargo test`'s arguments and output.
 pub fn run(engines: Vec<Arc<dyn HotEngine>>) -> ExitCode {
