@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
-use larder_core::{Db, DbOptions, Error, Memory, Result, Value};
+use larder_core::{Db, DbOptions, Error, Memory, Result, Table, Value};
 #[cfg(feature = "postgres")]
 use larder_postgres::{Postgres, PostgresOptions, migrate as postgres_migrate};
 #[cfg(feature = "sqlite")]
@@ -135,6 +135,12 @@ impl Store {
         }
     }
 
+    /// How to ask for the state of the engine's pool; `None` if it has none.
+    #[cfg(feature = "serve")]
+    pub fn pool(&self) -> Option<impl Fn() -> crate::service::PoolState + Send + Sync + use<>> {
+        self.engine.pool()
+    }
+
     /// The handle.
     pub fn db(&self) -> &Db {
         &self.db
@@ -148,6 +154,15 @@ impl Store {
     /// program migrates for too long, `Misuse` for an unknown target.
     pub async fn migrate_up(&self, target: Option<i32>) -> Result<Vec<MigrationRun>> {
         self.engine.migrate_up(target).await
+    }
+
+    /// Creates those of the tables that are missing, as features keep some beside the models'. May
+    /// be called by several programs at once. The in-memory store makes them when they are used.
+    ///
+    /// # Errors
+    /// The engine's, such as `ReadOnly` where the role may not create tables.
+    pub async fn create_missing_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        self.engine.create_missing_tables(tables).await
     }
 
     /// Undoes every migration above `version`, newest first; 0 undoes all. Data goes with it.
@@ -266,6 +281,44 @@ impl Engine {
                 let db = Db::with_options(postgres.clone(), options);
                 Ok((db, Self::Postgres(postgres)))
             }
+        }
+    }
+
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(
+            unused_variables,
+            clippy::unused_async,
+            reason = "memory has no use for it"
+        )
+    )]
+    async fn create_missing_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        match self {
+            Self::Memory => Ok(()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(sqlite) => sqlite.create_missing_tables(tables).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.create_missing_tables(tables).await,
+        }
+    }
+
+    #[cfg(feature = "serve")]
+    fn pool(&self) -> Option<Box<dyn Fn() -> crate::service::PoolState + Send + Sync>> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => {
+                let postgres = postgres.clone();
+                Some(Box::new(move || {
+                    let pool = postgres.pool_metrics();
+                    crate::service::PoolState {
+                        max: pool.max,
+                        in_use: pool.in_use,
+                        idle: pool.idle,
+                        waiting: pool.waiting,
+                    }
+                }))
+            }
+            _ => None,
         }
     }
 

@@ -24,13 +24,16 @@
 //! | `postgres://user:password@host:5432/app`, `postgresql://..` | a PostgreSQL database | `postgres` |
 //! | `memory:` | the in-memory store, for tests | always there |
 //!
-//! Features: `sqlite` and `postgres` (default), and `cli` (default), which only the `larder` program
-//! needs. A service leaves out what it has no use for:
+//! Features: `sqlite` and `postgres` (default), `serve` (default), which is the HTTP service
+//! [`service`], and `cli` (default), which only the `larder` program needs. Leave out what you have no
+//! use for:
 //! `larder = { version = "..", default-features = false, features = ["sqlite"] }`.
 
 mod engines;
 #[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
 mod guide;
+#[cfg(feature = "serve")]
+pub mod service;
 
 /// The README's code, compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -9,6 +9,8 @@ mod failure;
 mod import;
 mod migrate;
 mod output;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 
 use std::future::Future;
@@ -33,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const AFTER_HELP: &str = "\
 Examples:
   larder demo                               see what Larder does, on a temporary database
+  larder serve --seed                       a service to try, with sample data
   larder import data/ --database-url sqlite://blog.db
   larder show posts --where \"status = published and title ~ qubit\" --limit 5
   larder copy sqlite://blog.db postgres://app@localhost/blog
@@ -72,6 +75,8 @@ struct Verbosity {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    #[cfg(feature = "serve")]
+    Serve(serve::Serve),
     Import(import::Import),
     Export(export::Export),
     Copy(copy::Copy),
@@ -134,7 +139,7 @@ pub(crate) fn main() -> ExitCode {
         .build()
         .map_err(|cause| Failure::operation("the async runtime cannot be started").because(cause))
         .and_then(|runtime| {
-            let outcome = runtime.block_on(until_interrupted(cli.command.run(&mut output)));
+            let outcome = runtime.block_on(cli.command.run_to_its_end(&mut output));
             // A thread that still waits for an answer at the terminal is not waited for.
             runtime.shutdown_timeout(SHUTDOWN);
             outcome
@@ -168,9 +173,20 @@ async fn until_interrupted(command: impl Future<Output = Outcome>) -> Outcome {
 }
 
 impl Command {
+    /// Runs it until it ends, or Ctrl-C ends it; the service ends by itself.
+    async fn run_to_its_end(self, output: &mut Output) -> Outcome {
+        match self {
+            #[cfg(feature = "serve")]
+            Self::Serve(serve) => serve.run(output).await,
+            other => Box::pin(until_interrupted(other.run(output))).await,
+        }
+    }
+
     async fn run(self, output: &mut Output) -> Outcome {
         match self {
             Self::Demo(demo) => demo.run(output).await,
+            #[cfg(feature = "serve")]
+            Self::Serve(serve) => serve.run(output).await,
             Self::Import(import) => import.run(output).await,
             Self::Export(export) => export.run(output).await,
             Self::Copy(copy) => copy.run(output).await,

@@ -166,6 +166,17 @@ impl Db {
         }
     }
 
+    /// The same options on a storage around this handle's, such as one that counts or caches.
+    ///
+    /// Only on a handle outside of transactions: inside, the wrapper would not see the end.
+    #[must_use]
+    pub fn around<S: Storage>(&self, wrap: impl FnOnce(Arc<dyn Storage>) -> S) -> Self {
+        Self {
+            storage: Arc::new(wrap(Arc::clone(&self.storage))),
+            ..self.clone()
+        }
+    }
+
     /// The store underneath.
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage

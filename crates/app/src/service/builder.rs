@@ -1,0 +1,77 @@
+//! [`ServiceBuilder`]: the parts of a service, any of which can be another one.
+
+use std::sync::Arc;
+
+use larder_core::session::{SessionStore, StoredSessions};
+use larder_core::{Db, Result};
+use tokio::sync::watch;
+
+use super::auth::Sessions;
+use super::metered::Metered;
+use super::metrics::Metrics;
+use super::passwords::Passwords;
+use super::state::{App, Parts, Pool, PoolState};
+use super::{Service, ServiceOptions};
+
+/// The parts of a service. Made by [`Service::builder`], ended by [`start`](Self::start).
+#[derive(Debug)]
+#[must_use = "nothing is there until it is started"]
+pub struct ServiceBuilder {
+    db: Db,
+    options: ServiceOptions,
+    pool: Pool,
+    sessions: Option<Arc<dyn SessionStore>>,
+}
+
+impl ServiceBuilder {
+    pub(super) fn new(db: Db) -> Self {
+        Self {
+            db,
+            options: ServiceOptions::default(),
+            pool: Pool(None),
+            sessions: None,
+        }
+    }
+
+    /// How the service behaves.
+    pub fn options(mut self, options: ServiceOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Where sessions are kept. Default: in the database, in the table `larder_sessions`.
+    pub fn sessions(mut self, store: Arc<dyn SessionStore>) -> Self {
+        self.sessions = Some(store);
+        self
+    }
+
+    /// Where the metrics get the state of the store's pool from. Default: there is none.
+    pub fn pool(mut self, state: impl Fn() -> PoolState + Send + Sync + 'static) -> Self {
+        self.pool = Pool(Some(Box::new(state)));
+        self
+    }
+
+    /// The service.
+    ///
+    /// # Errors
+    /// `Engine` if the system has no randomness or memory to give.
+    pub async fn start(self) -> Result<Service> {
+        let metrics = Metrics::new();
+        let db = self
+            .db
+            .around(|storage| Metered::new(storage, metrics.clone()));
+        let sessions = self
+            .sessions
+            .unwrap_or_else(|| Arc::new(StoredSessions::new(db.clone())));
+        let app = App::new(Parts {
+            sessions: Sessions::new(sessions, self.options.sessions.clone()),
+            passwords: Passwords::new(self.options.passwords_at_once).await?,
+            stopping: watch::Sender::new(false),
+            pool: self.pool,
+            options: self.options,
+            metrics,
+            db,
+        });
+        Ok(Service { app })
+    }
+}
