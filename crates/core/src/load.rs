@@ -285,16 +285,23 @@ impl<'a> Batch<'a> {
         relation: Relation<C>,
         parents: impl Iterator<Item = &'v Value>,
     ) -> Slot<C> {
-        let output = C::columns().into_iter().map(Expr::Column).collect();
-        let sink = |kind, copies| {
-            Rows::new(Linked::<C::Row> {
-                kind,
-                copies,
-                rows: Vec::new(),
-                runs: Vec::new(),
-                decode: |row| C::decode(row, 1),
-            })
+        let mut columns = C::columns();
+        // Every row brings its parent's value. Where that is one of its columns, once will do.
+        let parent = match relation.path {
+            Ok(LinkPath::Column(at)) if columns.len() > 1 => {
+                columns.iter().position(|&column| column == at)
+            }
+            _ => None,
         };
+        if let Some(at) = parent {
+            columns.remove(at);
+        }
+        let output = columns.into_iter().map(Expr::Column).collect();
+        let linked = |kind, copies| Linked::<C::Row> {
+            parent,
+            ..Linked::new(kind, copies, |row| C::decode(row, 0))
+        };
+        let sink = |kind, copies| Rows::new(linked(kind, copies));
         Slot(self.push(relation, parents, output, sink), PhantomData)
     }
 
@@ -309,15 +316,8 @@ impl<'a> Batch<'a> {
             shared: true,
             ..relation
         };
-        let sink = |kind, copies| {
-            Rows::new(Linked::<u64> {
-                kind,
-                copies,
-                rows: Vec::new(),
-                runs: Vec::new(),
-                decode: |row| get::<i64>(row, 1).map(i64::unsigned_abs),
-            })
-        };
+        let count = |row: &dyn Row| get::<i64>(row, 0).map(i64::unsigned_abs);
+        let sink = |kind, copies| Rows::new(Linked::new(kind, copies, count));
         Slot(self.push(relation, parents, output, sink), PhantomData)
     }
 
@@ -513,6 +513,8 @@ impl Counts {
 /// the row is decoded anew, so that nothing has to be `Clone`.
 struct Linked<T> {
     kind: Kind,
+    /// Where the parent's value stands among the row's columns, if it does.
+    parent: Option<usize>,
     /// How many parents have a value, where it is more than one.
     copies: FxHashMap<Value, usize>,
     rows: Vec<T>,
@@ -528,6 +530,46 @@ struct Run {
     /// How many parents have this value; each row stands there so many times.
     copies: usize,
     rows: usize,
+}
+
+impl<T> Linked<T> {
+    fn new(kind: Kind, copies: FxHashMap<Value, usize>, decode: fn(&dyn Row) -> Result<T>) -> Self {
+        Self {
+            kind,
+            parent: None,
+            copies,
+            rows: Vec::new(),
+            runs: Vec::new(),
+            decode,
+        }
+    }
+}
+
+/// A row without its parent's value in front, which it has among its columns where it belongs.
+struct Child<'a> {
+    row: &'a dyn Row,
+    parent: Option<usize>,
+}
+
+impl Child<'_> {
+    fn position(&self, at: usize) -> usize {
+        match self.parent {
+            Some(parent) if at == parent => 0,
+            Some(parent) if at > parent => at,
+            _ => at + 1,
+        }
+    }
+}
+
+impl Row for Child<'_> {
+    #[inline]
+    fn value(&self, at: usize, kind: Kind) -> Result<ValueRef<'_>> {
+        self.row.value(self.position(at), kind)
+    }
+
+    fn name(&self, at: usize) -> String {
+        self.row.name(self.position(at))
+    }
 }
 
 /// Whether two values are equal, without a copy for the kinds that keys mostly have.
@@ -559,8 +601,12 @@ impl<T: Send + 'static> Sink for Linked<T> {
                 copies
             }
         };
+        let child = Child {
+            row,
+            parent: self.parent,
+        };
         for _ in 0..copies {
-            self.rows.push((self.decode)(row)?);
+            self.rows.push((self.decode)(&child)?);
         }
         Ok(Flow::More)
     }

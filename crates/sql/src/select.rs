@@ -18,7 +18,7 @@ use crate::text::{Scope, Sql};
 ///
 /// With a limit per parent the rows are numbered within their parent by a window function, and
 /// the statement around it takes the first ones. The rows come back in the order asked for
-/// either way.
+/// either way; but PostgreSQL leaves out an order by the parent that comes first.
 pub fn render_select(dialect: Dialect, select: &Select) -> Statement {
     let mut sql = Sql::new(dialect);
     if select
@@ -37,7 +37,7 @@ pub fn render_select(dialect: Dialect, select: &Select) -> Statement {
         rest(&mut sql, select);
         order(
             &mut sql,
-            &select.order,
+            steps(dialect, select),
             |sql, _, by| ordered(sql, by.expr, scope(select)),
             select.table,
         );
@@ -45,6 +45,20 @@ pub fn render_select(dialect: Dialect, select: &Select) -> Statement {
     limit(&mut sql, select);
     lock(&mut sql, select);
     sql.finish()
+}
+
+/// What the rows are ordered by. To order them by their parent first keeps SQLite from sorting
+/// them, for an index on it yields them so. PostgreSQL would sort by one column more, for nothing:
+/// whose a row is, it says itself, and whoever asked puts a parent's rows together.
+fn steps(dialect: Dialect, select: &Select) -> &[OrderBy] {
+    let parent = match select.link.as_ref().map(|link| link.path) {
+        Some(LinkPath::Column(at)) => Some(Expr::Column(at)),
+        _ => None,
+    };
+    match select.order.split_first() {
+        Some((first, rest)) if dialect == Dialect::Postgres && Some(first.expr) == parent => rest,
+        _ => &select.order,
+    }
 }
 
 /// Where the names of the read's own table are looked up.
