@@ -2,8 +2,8 @@
 //!
 //! PostgreSQL gives up a whole transaction when one statement of it fails. The contract is that a
 //! failing statement undoes itself alone. So a savepoint is set before it, in the same packet, and
-//! gone back to when it fails or was dropped half-way; the next statement replaces it. Point reads
-//! go without: there is nothing to undo, and they do not fail by themselves.
+//! gone back to when it fails or was dropped half-way; the next statement replaces it. Reads that
+//! follow each other need only one: what goes back to it undoes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,9 @@ pub(crate) struct Held {
 enum Guard {
     /// No savepoint is set.
     None,
-    /// One is, before the last statement, which has ended well or was undone.
+    /// One is, and nothing has been changed or locked since.
+    Fresh,
+    /// One is, before the last statement, which has ended well.
     Set,
     /// One is, or is about to be, and what came after it has not ended.
     Unsettled,
@@ -75,37 +77,45 @@ impl Held {
     async fn undo_statement(&mut self) -> Result<()> {
         let undone = self.lease.batch_execute("ROLLBACK TO larder_w").await;
         undone.map_err(error::transaction_lost)?;
-        self.set_guard(Guard::Set);
+        self.set_guard(Guard::Fresh);
         Ok(())
     }
 
     fn set_guard(&mut self, guard: Guard) {
         self.guard = guard;
         match guard {
-            Guard::None | Guard::Set => self.lease.pause(),
+            Guard::None | Guard::Fresh | Guard::Set => self.lease.pause(),
             Guard::Unsettled => self.lease.begin(),
         }
     }
 
-    /// Runs a statement behind a savepoint, and goes back to it if it fails. By the deadline, with
-    /// some grace: `Unknown` if nobody knows then.
+    /// Runs a statement behind a savepoint, and goes back to it if it fails; else that is left as
+    /// said. By the deadline, with some grace: `Unknown` if nobody knows then.
     async fn guarded<T>(
         &mut self,
         deadline: Option<Instant>,
+        leaves: Guard,
         work: impl AsyncFnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let set = match self.guard {
-            Guard::None => "SAVEPOINT larder_w",
-            Guard::Set | Guard::Unsettled => "RELEASE larder_w; SAVEPOINT larder_w",
+            Guard::None => Some("SAVEPOINT larder_w"),
+            Guard::Fresh => None,
+            Guard::Set | Guard::Unsettled => Some("RELEASE larder_w; SAVEPOINT larder_w"),
         };
         self.set_guard(Guard::Unsettled);
         let connection: &Connection = &self.lease;
-        let both = join(connection.batch_execute(set), work(connection));
+        let setting = async {
+            match set {
+                Some(set) => connection.batch_execute(set).await,
+                None => Ok(()),
+            }
+        };
+        let both = join(setting, work(connection));
         let both = write::by_deadline(connection, Instant::now(), deadline, both).await;
         let (set, done) = both.ok_or_else(error::unknown_outcome)?;
         set.map_err(|cause| Failure::Own(error::transaction_lost(cause)))?;
         match &done {
-            Ok(_) => self.set_guard(Guard::Set),
+            Ok(_) => self.set_guard(leaves),
             Err(Failure::Driver(_)) => {
                 // If this fails or takes too long, the next statement says so.
                 let _ = timeout(SETTLE_MAX, self.undo_statement()).await;
@@ -131,16 +141,12 @@ impl Held {
 
     /// Runs a read.
     pub(crate) async fn read(&mut self, select: &Select, rows: &mut Rows) -> Result<()> {
-        let shown = if read::is_shared(select, rows) {
-            self.lease.begin();
-            let shown = read::show(&self.lease, select, rows).await;
-            self.lease.pause();
-            shown
-        } else {
-            let show = async |connection: &Connection| read::show(connection, select, rows).await;
-            self.guarded(None, show).await
+        let leaves = match select.lock {
+            None => Guard::Fresh,
+            Some(_) => Guard::Set, // to go back would let go of the rows
         };
-        match shown {
+        let show = async |connection: &Connection| read::show(connection, select, rows).await;
+        match self.guarded(None, leaves, show).await {
             Ok(Flow::Stop) => {
                 // The rest of the rows is on its way.
                 self.set_guard(Guard::Unsettled);
@@ -157,7 +163,7 @@ impl Held {
     pub(crate) async fn read_all(&mut self, queries: &mut [(Select, Rows)]) -> Result<()> {
         let mut table = None;
         let done = self
-            .guarded(None, async |connection| {
+            .guarded(None, Guard::Fresh, async |connection| {
                 let all = read::all_on(connection, queries).await;
                 all.map_err(|(failure, of)| {
                     table = Some(of);
@@ -177,7 +183,7 @@ impl Held {
     /// Runs a write; if it fails, it is undone alone.
     pub(crate) async fn write(&mut self, write: &Write, rows: &mut Rows) -> Result<Written> {
         let done = self
-            .guarded(write.deadline, async |connection| {
+            .guarded(write.deadline, Guard::Set, async |connection| {
                 write::statements(connection, write, rows).await
             })
             .await;
@@ -192,7 +198,7 @@ impl Held {
     pub(crate) async fn sql(&mut self, raw: &RawStatement, rows: &mut Rows) -> Result<Written> {
         let access = raw.access;
         let done = self
-            .guarded(raw.deadline, async |connection| {
+            .guarded(raw.deadline, Guard::Set, async |connection| {
                 if access == RawAccess::Read {
                     raw::forbid_writes(connection).await?;
                 }
@@ -213,7 +219,7 @@ impl Held {
     /// Says how the read would be executed.
     pub(crate) async fn explain(&mut self, select: &Select) -> Result<String> {
         let explain = async |connection: &Connection| read::explain(connection, select).await;
-        let explained = self.guarded(None, explain).await;
+        let explained = self.guarded(None, Guard::Fresh, explain).await;
         explained.map_err(|failure| {
             self.explain_failure(failure, |failure| failure.of_read(select.table))
         })
@@ -222,7 +228,7 @@ impl Held {
     pub(crate) async fn set_savepoint(&mut self, level: usize) -> Result<()> {
         let release = match self.guard {
             Guard::None => "",
-            Guard::Set | Guard::Unsettled => "RELEASE larder_w; ",
+            Guard::Fresh | Guard::Set | Guard::Unsettled => "RELEASE larder_w; ",
         };
         self.control(&format!("{release}SAVEPOINT larder_{level}"))
             .await

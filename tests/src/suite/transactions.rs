@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder_core::models::Tag;
-use larder_core::{Db, DbOptions, Error, ErrorKind, Isolation, Result, TxOptions};
+use larder_core::{Db, DbOptions, Entity, Error, ErrorKind, Isolation, Result, TxOptions};
 
 use crate::fixtures::{numbered_tag, refused, tag};
 use crate::harness::{TestDb, tests};
@@ -478,7 +478,41 @@ async fn a_failed_write_undoes_itself_alone(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+/// A model whose table no database of the suite has.
+#[derive(Entity, Debug)]
+#[entity(table = "nowhere")]
+#[allow(dead_code, reason = "nobody finds one")]
+struct Nowhere {
+    #[key]
+    id: i64,
+}
+
+async fn a_read_that_fails_leaves_the_transaction_as_it_was(db: TestDb) -> Result<()> {
+    let unit: Result<()> = db
+        .transaction(|tx| async move {
+            for name in ["one", "two"] {
+                tag(&tx, name).await?;
+                // By key, all, and together with others; a store without schemas finds nothing.
+                let _ = tx.get::<Nowhere>(1).await;
+                let _ = tx.query::<Nowhere>().all().await;
+                let _ = tx.query::<Nowhere>().explain().await;
+                assert!(
+                    tx.query::<Tag>()
+                        .filter(Tag::NAME.eq(name))
+                        .exists()
+                        .await?
+                );
+            }
+            Ok(())
+        })
+        .await;
+    unit?;
+    assert_eq!(db.query::<Tag>().count().await?, 2);
+    Ok(())
+}
+
 tests![
+    a_read_that_fails_leaves_the_transaction_as_it_was,
     commit_keeps_the_work,
     rollback_undoes_the_work,
     dropping_rolls_back,
