@@ -65,6 +65,8 @@ struct State {
     fault: Fault,
     /// Connections of an earlier one are reset.
     generation: usize,
+    /// Of an earlier one nothing passes any more.
+    stranded: usize,
 }
 
 impl Proxy {
@@ -106,6 +108,12 @@ impl Proxy {
     /// Resets every open connection, towards both ends.
     pub fn reset_all(&self) {
         self.shared.state.send_modify(|state| state.generation += 1);
+    }
+
+    /// Lets nothing pass any more on the connections that are open, which nobody is told. New ones
+    /// are whole.
+    pub fn strand_all(&self) {
+        self.shared.state.send_modify(|state| state.stranded += 1);
     }
 
     /// Lets the answer to the next statement that has these words be lost: the server runs
@@ -169,7 +177,11 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
 /// Passes what comes on one connection, until one end closes it or a fault does.
 async fn pass(mut client: TcpStream, shared: Arc<Shared>) {
     let mut state = shared.state.subscribe();
-    let State { fault, generation } = *state.borrow();
+    let State {
+        fault,
+        generation,
+        stranded,
+    } = *state.borrow();
     if fault == Fault::Refuse {
         reset(client);
         return;
@@ -185,8 +197,8 @@ async fn pass(mut client: TcpStream, shared: Arc<Shared>) {
         let (client_reads, client_writes) = client.split();
         let (server_reads, server_writes) = server.split();
         tokio::select! {
-            ended = messages(client_reads, server_writes, &shared, &swallowing) => ended.is_ok(),
-            ended = answers(server_reads, client_writes, &shared, &swallowing) => ended.is_ok(),
+            ended = messages(client_reads, server_writes, &shared, &swallowing, stranded) => ended.is_ok(),
+            ended = answers(server_reads, client_writes, &shared, &swallowing, stranded) => ended.is_ok(),
             _ = state.wait_for(|state| state.generation != generation) => false,
         }
     };
@@ -208,6 +220,7 @@ async fn messages(
     mut server: WriteHalf<'_>,
     shared: &Shared,
     swallowing: &AtomicBool,
+    stranded: usize,
 ) -> io::Result<()> {
     let mut state = shared.state.subscribe();
     let mut messages = Messages::default();
@@ -217,7 +230,8 @@ async fn messages(
         if length == 0 {
             return Ok(());
         }
-        let fault = wait_until(&mut state, |fault| fault != Fault::BlackHole).await?;
+        let passes = |fault| fault != Fault::BlackHole;
+        let fault = wait_until(&mut state, stranded, passes).await?;
         let bytes = &buffer[..length];
         if messages.read(bytes, |statement| shared.takes(statement)) {
             swallowing.store(true, Ordering::SeqCst);
@@ -232,6 +246,7 @@ async fn answers(
     mut client: WriteHalf<'_>,
     shared: &Shared,
     swallowing: &AtomicBool,
+    stranded: usize,
 ) -> io::Result<()> {
     let mut state = shared.state.subscribe();
     let mut buffer = vec![0; 16 * 1024];
@@ -251,16 +266,18 @@ async fn answers(
             return Err(io::Error::other("the answer is to be lost"));
         }
         let passes = |fault| !matches!(fault, Fault::BlackHole | Fault::Stall);
-        let fault = wait_until(&mut state, passes).await?;
+        let fault = wait_until(&mut state, stranded, passes).await?;
         write(&mut client, &buffer[..length], fault).await?;
     }
 }
 
 async fn wait_until(
     state: &mut watch::Receiver<State>,
+    stranded: usize,
     passes: impl Fn(Fault) -> bool,
 ) -> io::Result<Fault> {
-    let state = state.wait_for(|state| passes(state.fault)).await;
+    let whole = |state: &State| state.stranded == stranded && passes(state.fault);
+    let state = state.wait_for(whole).await;
     state
         .map(|state| state.fault)
         .map_err(|_| io::Error::other("the proxy has ended"))

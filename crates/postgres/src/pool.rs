@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{
@@ -69,6 +69,7 @@ impl Pool {
         let manager = Manager {
             connector,
             options: Arc::clone(&options),
+            doubted: Mutex::new(None),
         };
         let pool = managed::Pool::builder(manager)
             .config(PoolConfig {
@@ -180,6 +181,34 @@ impl Pool {
 struct Manager {
     connector: Connector,
     options: Arc<PostgresOptions>,
+    /// When a connection was tried out last that did not answer.
+    doubted: Mutex<Option<Instant>>,
+}
+
+impl Manager {
+    /// Whether one that was used later, or as late, did not answer: the way to the server has
+    /// changed, and to wait for each takes longer than to open another.
+    fn is_doubted(&self, used: Instant) -> bool {
+        let doubted = *self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        doubted.is_some_and(|since| used <= since)
+    }
+
+    /// Tries the connection out.
+    async fn ping(&self, connection: &Connection, used: Instant) -> RecycleResult<Error> {
+        if self.is_doubted(used) {
+            return Err(RecycleError::message("another one did not answer"));
+        }
+        let started = Instant::now();
+        match timeout(PING_MAX, connection.check_connection()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(RecycleError::message("answers with an error")),
+            Err(_) => {
+                let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+                *doubted = Some(started);
+                Err(RecycleError::message("does not answer"))
+            }
+        }
+    }
 }
 
 impl managed::Manager for Manager {
@@ -211,13 +240,10 @@ impl managed::Manager for Manager {
             PrePing::AfterIdle(limit) => idle >= limit,
             PrePing::Always => true,
         };
-        if ping {
-            let answer = timeout(PING_MAX, connection.check_connection()).await;
-            if !matches!(answer, Ok(Ok(()))) {
-                return Err(RecycleError::message("does not answer"));
-            }
+        match Instant::now().checked_sub(idle) {
+            Some(used) if ping => self.ping(connection, used).await,
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

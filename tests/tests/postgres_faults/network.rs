@@ -3,13 +3,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use larder_core::models::{NewTag, Tag};
 use larder_core::{Db, Error, ErrorKind, Id, Result, Storage, TxOptions};
-use larder_postgres::Postgres;
+use larder_postgres::{Postgres, PrePing};
 use larder_tests::databases::Database;
 use larder_tests::proxy::{Fault, Proxy};
 
-use crate::{Outcomes, POOL_SIZE, assert_broken, beside, connect, database, db, heals_within};
+use tokio::sync::Barrier;
+
+use crate::{
+    Outcomes, POOL_SIZE, assert_broken, beside, connect, database, db, heals_within, quick,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The deadline, a tenth, and what a busy machine needs to wake a task.
@@ -244,5 +249,29 @@ async fn a_way_that_passes_byte_by_byte_is_slow_and_no_more() -> Result<()> {
         .transaction(|tx| async move { tx.insert(NewTag::new("unit")).await })
         .await?;
     assert_eq!(behind.db.query::<Tag>().count().await?, 41);
+    behind.store.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_stranded_connections_one_is_waited_for() -> Result<()> {
+    let behind = Behind::start().await?;
+    let options = quick(&behind.proxy.url(&behind.url))?.pre_ping(PrePing::Always);
+    let store = Postgres::connect_with(options).await?;
+    let db = db(&store, Duration::from_secs(30));
+    let all_at_once = Barrier::new(POOL_SIZE);
+    let scans = (0..POOL_SIZE).map(|_| async {
+        let tx = db.begin(TxOptions::new()).await?;
+        all_at_once.wait().await;
+        tx.query::<Tag>().all().await?;
+        tx.commit().await
+    });
+    try_join_all(scans).await?;
+    assert_eq!(store.pool_metrics().idle, POOL_SIZE);
+    behind.proxy.strand_all();
+    let started = Instant::now();
+    db.query::<Tag>().all().await?;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}"); // one is waited for, two seconds
+    store.close().await?;
     behind.store.close().await
 }
