@@ -18,7 +18,7 @@ use crate::bind::Bound;
 use crate::cancel_request;
 use crate::canceller::{Backend, Canceller};
 use crate::dial::dial;
-use crate::error;
+use crate::error::{self, StoppedBy};
 use crate::options::PostgresOptions;
 use crate::statement::{Found, Prepared, check_parameters};
 use crate::tls::{self, Tls};
@@ -260,6 +260,14 @@ impl Failure {
     /// Whether a prepared statement no longer fits: see [`error::is_stale_plan`].
     pub(crate) fn is_stale(&self) -> bool {
         matches!(self, Self::Driver(cause) if error::is_stale_plan(cause))
+    }
+
+    /// What stopped the statement, if it was one of those.
+    pub(crate) fn stopped_by(&self) -> Option<StoppedBy> {
+        match self {
+            Self::Driver(cause) => error::stopped_by(cause),
+            Self::Own(_) => None,
+        }
     }
 
     /// Whether the connection is of no more use.

@@ -252,6 +252,27 @@ fn is_stale(state: &str, routine: Option<&str>) -> bool {
     }
 }
 
+/// What stops a statement that is as right as any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoppedBy {
+    /// It waited too long for a lock, by `lock_timeout`.
+    Lock,
+    /// Somebody had it cancelled.
+    Cancel,
+}
+
+/// What stopped the statement, if it was one of those.
+pub(crate) fn stopped_by(error: &tokio_postgres::Error) -> Option<StoppedBy> {
+    let Origin::Server(refused) = origin(error) else {
+        return None;
+    };
+    match refusal(refused.code().code()) {
+        Refusal::Locked => Some(StoppedBy::Lock),
+        Refusal::Cancelled => Some(StoppedBy::Cancel),
+        _ => None,
+    }
+}
+
 /// Whether the connection is of no more use.
 pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
     match origin(error) {

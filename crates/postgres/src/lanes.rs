@@ -3,7 +3,9 @@
 //! A point read needs nothing of its connection but to be answered in turn. So it takes no
 //! connection out of the pool: it is sent at once behind those of other tasks, and the driver
 //! writes what has gathered with one system call. What may take long must not travel here: all
-//! behind it would wait.
+//! behind it would wait. A read that waits for a lock is taken back after a moment, and has a
+//! connection to itself then. (Behind a pooler, which has no such setting, it is not until somebody
+//! has waited in vain.)
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,9 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use larder_core::Result;
+use larder_core::{Result, Table};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::connection::{Connection, Connector};
 use crate::error;
@@ -28,6 +31,12 @@ const SILENT: u64 = 100;
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// After how long without an answer a connection is given up.
 const STALLED: Duration = Duration::from_secs(1);
+/// How long a new connection may take to be set up.
+const OPEN_MAX: Duration = Duration::from_secs(5);
+/// How long a read waits here for a table that is locked: those behind it wait as well.
+const LOCK_WAIT: &str = "SET lock_timeout = 50";
+/// For how long reads of that table stay away then, in milliseconds.
+const SHUNNED: u64 = 1_000;
 
 /// The shared connections.
 #[derive(Debug)]
@@ -40,6 +49,10 @@ pub(crate) struct Lanes {
     under_way: AtomicUsize,
     closed: AtomicBool,
     since: Instant,
+    /// Tables that were locked, and until when their reads stay away.
+    shunned: RwLock<Vec<(&'static Table, u64)>>,
+    /// When the last of them is not shunned any more.
+    shunned_until: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +90,15 @@ impl Lane {
             && (self.load() > 0 || self.connection.age() < max_lifetime)
     }
 
+    /// Has the server stop what it runs for this connection. Who waits behind it goes on, or is
+    /// told and goes elsewhere.
+    fn stop(self: &Arc<Self>) {
+        if let Ok(runtime) = Handle::try_current() {
+            let lane = Arc::clone(self);
+            runtime.spawn(async move { lane.connection.cancel().await });
+        }
+    }
+
     fn load(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
@@ -111,7 +133,31 @@ impl Lanes {
             under_way: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             since: Instant::now(),
+            shunned: RwLock::default(),
+            shunned_until: AtomicU64::new(0),
         }
+    }
+
+    /// Whether reads of the table stay away, because it was locked a moment ago.
+    pub(crate) fn shuns(&self, table: &Table) -> bool {
+        let until = self.shunned_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return false; // as nearly always: nobody looks at the time
+        }
+        let now = self.now();
+        let shunned = self.shunned.read().unwrap_or_else(PoisonError::into_inner);
+        let mut shunned = shunned.iter();
+        now < until && shunned.any(|(one, until)| now < *until && one.is(table))
+    }
+
+    /// Has reads of the table stay away for a moment: it is locked.
+    pub(crate) fn shun(&self, table: &'static Table) {
+        let now = self.now();
+        let until = now + SHUNNED;
+        let mut shunned = self.shunned.write().unwrap_or_else(PoisonError::into_inner);
+        shunned.retain(|(one, until)| now < *until && !one.is(table));
+        shunned.push((table, until));
+        self.shunned_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// A place on the connection that is least in use; opens one more if all have enough to do, or
@@ -186,8 +232,15 @@ impl Lanes {
         if self.closed.load(Ordering::Relaxed) {
             return Err(error::closed());
         }
+        let connection = self.connector.connect().await?;
+        // A pooler would give the setting to others.
+        if connection.is_named() {
+            let set = timeout(OPEN_MAX, connection.batch_execute(LOCK_WAIT)).await;
+            set.map_err(|_| error::connect_late(OPEN_MAX))?
+                .map_err(error::connect_failed)?;
+        }
         let lane = Arc::new(Lane {
-            connection: self.connector.connect().await?,
+            connection,
             under_way: AtomicUsize::new(0),
             answered: AtomicU64::new(self.now()),
             idle: AtomicU64::new(self.now()),
@@ -247,6 +300,11 @@ pub(crate) struct OnLane {
 }
 
 impl OnLane {
+    /// Whether the connection was given up, and what it runs stopped.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.lane.retired.load(Ordering::Relaxed)
+    }
+
     /// Says that the answer, or the error, has come.
     pub(crate) fn answered(mut self) {
         self.answered = true;
@@ -276,8 +334,9 @@ impl Drop for OnLane {
         let answered = self.lane.answered.load(Ordering::Relaxed);
         let silent = self.lanes.now().saturating_sub(answered);
         let waited = self.started.elapsed();
-        if waited >= STALLED / 10 && silent >= STALLED.as_millis() as u64 {
-            self.lane.retired.store(true, Ordering::Relaxed);
+        let given_up = waited >= STALLED / 10 && silent >= STALLED.as_millis() as u64;
+        if given_up && !self.lane.retired.swap(true, Ordering::Relaxed) {
+            self.lane.stop();
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::bind;
 use crate::connection::{Connection, Failure};
 use crate::database::Database;
-use crate::error;
+use crate::error::{self, StoppedBy};
 use crate::pool::Lease;
 use crate::row::PgRow;
 
@@ -39,8 +39,9 @@ fn is_light(filter: &Filter) -> bool {
 
 /// Runs one read outside of a transaction.
 pub(crate) async fn run(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
-    if is_shared(select, rows) {
-        return run_shared(database, select, rows).await;
+    let shared = is_shared(select, rows) && !database.lanes().shuns(select.table);
+    if shared && run_shared(database, select, rows).await? {
+        return Ok(());
     }
     // In a box of its own, to keep the future of a point read small.
     Box::pin(run_alone(database, select, rows)).await
@@ -116,20 +117,33 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Runs a quick read behind those of other tasks.
-async fn run_shared(database: &Database, select: &Select, rows: &mut Rows) -> Result<()> {
+/// Runs a quick read behind those of other tasks. False if it is not quick after all: it waits for
+/// a lock, or was stopped with its connection.
+async fn run_shared(database: &Database, select: &Select, rows: &mut Rows) -> Result<bool> {
     let mut repeated = false;
     loop {
         let lane = database.lanes().enter().await?;
         let outcome = show_planned(&lane, select, rows).await;
+        let retired = lane.is_retired();
         lane.answered();
-        match outcome {
-            Err(failure) if !repeated && failure.is_lost() && starts_over(rows) => repeated = true,
-            outcome => {
-                let shown = outcome.map(drop);
-                return shown.map_err(|failure| failure.of_read(select.table));
+        let Err(failure) = outcome else {
+            return Ok(true);
+        };
+        let elsewhere = match failure.stopped_by() {
+            Some(StoppedBy::Lock) => {
+                database.lanes().shun(select.table);
+                true
             }
+            Some(StoppedBy::Cancel) => retired,
+            None => false,
+        };
+        if elsewhere && starts_over(rows) {
+            return Ok(false);
         }
+        if repeated || !failure.is_lost() || !starts_over(rows) {
+            return Err(failure.of_read(select.table));
+        }
+        repeated = true;
     }
 }
 

@@ -4,6 +4,7 @@
 mod changes;
 mod conflicts;
 mod exhausted;
+mod locked;
 mod mess;
 mod network;
 mod restart;
