@@ -8,6 +8,7 @@ mod locked;
 mod mess;
 mod network;
 mod restart;
+mod writes;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
