@@ -8,7 +8,6 @@ use crate::fixtures::{all_types_full as full, all_types_plain as plain, refused}
 use crate::harness::{TestDb, tests};
 use crate::schema::{AllTypes, Label, Mood};
 
-
 /// Inserts the row and reads it back by key, by a scan and through an update of all columns.
 async fn round_trip(db: &TestDb, row: AllTypes) -> Result<()> {
     assert_eq!(db.insert(row.clone()).await?, row, "returned by the insert");
