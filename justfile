@@ -26,6 +26,11 @@ test-pg:
     cargo test -p larder-tests --test 'postgres*' --test pgbouncer --test cluster --locked
     cargo test -p larder-postgres --locked
 
+# The suite on Redis, whose server it starts, then the Redis engine's own tests
+test-redis:
+    cargo test -p larder-tests --test 'redis*' --locked
+    cargo test -p larder-redis --locked
+
 # Every test, documentation examples included
 test:
     cargo test --workspace --locked

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use larder_core::rows::BoxFuture;
 use larder_core::{Error, ErrorKind, Result, Storage, Table};
 use larder_postgres::PostgresOptions;
+use larder_redis::RedisOptions;
 use larder_sqlite::{Sqlite, SqliteOptions};
 
 use crate::databases::Databases;
 use crate::harness::{Engine, Fresh};
 use crate::pgbouncer::PgBouncer;
+use crate::redis_server::Namespaces;
 
 /// The in-memory store.
 pub struct Memory;
@@ -189,4 +191,46 @@ async fn open_postgres(
         keep: Box::new(keep),
         again: Some(Box::new(open)),
     })
+}
+
+/// A namespace of a Redis server.
+pub struct Redis {
+    /// The profile's name in the list of tests.
+    pub name: &'static str,
+    /// Where namespaces are made; the profiles of a test program share them.
+    pub namespaces: Arc<Namespaces>,
+    /// What the profile changes.
+    pub options: fn(RedisOptions) -> RedisOptions,
+    /// The files of the suite that the profile changes something for; all if `None`.
+    pub files: Option<&'static [&'static str]>,
+}
+
+#[async_trait]
+impl Engine for Redis {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh> {
+        let namespace = self.namespaces.fresh();
+        let options = RedisOptions::new(&namespace.url())?.tables(tables);
+        let options = (self.options)(options);
+        let store = larder_redis::Redis::connect_with(options.clone()).await?;
+        store.create_tables(tables).await?;
+        let again = move || -> BoxFuture<'static, Result<Arc<dyn Storage>>> {
+            let options = options.clone();
+            Box::pin(
+                async move { Ok(Arc::new(larder_redis::Redis::connect_with(options).await?) as _) },
+            )
+        };
+        Ok(Fresh {
+            storage: Arc::new(store),
+            keep: Box::new(namespace),
+            again: Some(Box::new(again)),
+        })
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        self.files.is_none_or(|files| files.contains(&file))
+    }
 }

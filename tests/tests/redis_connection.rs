@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use larder_core::{ErrorKind, Result};
+use larder_core::{ErrorKind, Result, Storage as _};
 use larder_redis::{Redis, RedisOptions};
 use larder_tests::redis_server::{Namespaces, RedisServer};
 
@@ -41,8 +41,8 @@ async fn connections_are_shared_and_closed_with_the_last_handle() -> Result<()> 
     drop(other);
     assert!(settles_at(server, 1).await.expect("an answer"), "dropped");
     let redis = Redis::connect_with(options).await?;
-    redis.close().await;
-    redis.close().await;
+    redis.close().await?;
+    redis.close().await?; // twice is fine
     assert!(settles_at(server, 1).await.expect("an answer"), "closed");
     Ok(())
 }

@@ -82,6 +82,12 @@ pub(crate) fn engine(capabilities: &Capabilities, select: &Select) -> Result<()>
     if !capabilities.full_text && has(|one| matches!(one, Filter::Matches { .. })) {
         return refuse("full-text search (`matches`)");
     }
+    if select.lock.is_some() && !capabilities.row_locks {
+        return refuse(
+            "row locks (`for_update`): a transaction that others got in the way of is answered \
+             `Conflict`",
+        );
+    }
     Ok(())
 }
 

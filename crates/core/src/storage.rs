@@ -191,6 +191,10 @@ pub struct Capabilities {
     /// Whether several writing transactions can be open at a time. Where they exclude each other,
     /// every row a transaction reads is as good as locked.
     pub concurrent_writers: bool,
+    /// Whether a transaction holds rows: those that it has changed, and those that it reads by
+    /// `for_update`, which is refused otherwise. Without it nobody waits for a transaction, and one
+    /// that has looked at rows which others changed meanwhile is answered `Conflict`.
+    pub row_locks: bool,
     /// Whether conditions can look inside JSON columns.
     pub json_paths: bool,
     /// Whether it searches texts ([`Search`](crate::Search)).
@@ -221,6 +225,7 @@ impl Capabilities {
             savepoints: true,
             reads_during_writes: true,
             concurrent_writers: true,
+            row_locks: true,
             json_paths: true,
             full_text: true,
             raw_sql: None,

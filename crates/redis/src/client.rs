@@ -89,6 +89,10 @@ impl Client {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
+    #[allow(
+        dead_code,
+        reason = "for feeds and caches, which come beside the storage"
+    )]
     pub(crate) async fn subscriber(&self) -> Result<Subscriber> {
         self.check_open()?;
         let driver = builder(self.options())
@@ -108,6 +112,10 @@ impl Client {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
+    #[allow(
+        dead_code,
+        reason = "for feeds and caches, which come beside the storage"
+    )]
     pub(crate) async fn dedicated(&self) -> Result<Self> {
         self.check_open()?;
         let mut options = self.options().clone();
@@ -149,6 +157,7 @@ impl Client {
 }
 
 /// A connection for subscriptions, closed when it is dropped.
+#[allow(dead_code, reason = "as `Client::subscriber`")]
 pub(crate) struct Subscriber {
     /// Subscribes, and hands out receivers.
     pub(crate) driver: SubscriberClient,

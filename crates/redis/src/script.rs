@@ -3,10 +3,13 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use fred::clients::Client as Driver;
+use fred::error::Error as DriverError;
 use fred::interfaces::LuaInterface;
 use fred::types::scripts::Script as Source;
 use fred::types::{Key, Value};
 use larder_core::Result;
+use larder_core::rows::BoxFuture;
 
 use crate::client::Client;
 use crate::error::{Effect, classify, code};
@@ -42,18 +45,26 @@ impl Script {
     ) -> Result<Value> {
         let keys: Vec<Key> = keys.into_iter().map(Key::from).collect();
         let arguments: Vec<Value> = arguments.into_iter().map(Value::Bytes).collect();
-        let sha = || self.source.sha1().clone();
         let driver = client.ready().await?;
-        let first = driver.evalsha(sha(), keys.clone(), arguments.clone()).await;
-        let answer = match first {
+        // In boxes of their own: the driver's futures are large.
+        let answer = match self.call(driver, keys.clone(), arguments.clone()).await {
             Err(error) if code(&error) == Some("NOSCRIPT") => {
-                let loaded = self.source.load(driver).await;
+                let loaded = Box::pin(self.source.load(driver)).await;
                 loaded.map_err(|error| classify(error, Effect::Reads))?;
-                driver.evalsha(sha(), keys, arguments).await
+                self.call(driver, keys, arguments).await
             }
             answer => answer,
         };
         answer.map_err(|error| classify(error, self.effect))
+    }
+
+    fn call<'a>(
+        &self,
+        driver: &'a Driver,
+        keys: Vec<Key>,
+        arguments: Vec<Value>,
+    ) -> BoxFuture<'a, std::result::Result<Value, DriverError>> {
+        Box::pin(driver.evalsha(self.source.sha1().clone(), keys, arguments))
     }
 }
 

@@ -12,7 +12,33 @@ async fn begin(db: &Db) -> Result<Tx> {
     db.begin(TxOptions::new()).await
 }
 
+/// Where there are none, they are refused by name before anything is sent.
+async fn are_refused(db: &Db) -> Result<()> {
+    let row = tag(db, "a").await?;
+    let tx = begin(db).await?;
+    let query = || tx.query::<Tag>().for_update();
+    let error = refused(query().all().await, ErrorKind::Unsupported);
+    assert!(error.message().contains("for_update"), "{error}");
+    assert!(
+        error.message().contains(db.capabilities().engine),
+        "{error}"
+    );
+    refused(query().skip_locked().first().await, ErrorKind::Unsupported);
+    refused(query().nowait().one().await, ErrorKind::Unsupported);
+    refused(query().by_key(row.id).get().await, ErrorKind::Unsupported);
+    refused(query().page(1).await, ErrorKind::Unsupported);
+    refused(
+        query().select(Tag::NAME).all().await,
+        ErrorKind::Unsupported,
+    );
+    tx.update::<Tag>(row.id, Tag::NAME.set("b")).await?; // still usable
+    tx.commit().await
+}
+
 async fn a_locked_row_is_read_and_can_be_changed(db: TestDb) -> Result<()> {
+    if !db.capabilities().row_locks {
+        return are_refused(&db).await;
+    }
     let old = tag(&db, "old").await?;
     let tx = begin(&db).await?;
     let query = || tx.query::<Tag>().for_update();
@@ -31,6 +57,9 @@ async fn a_locked_row_is_read_and_can_be_changed(db: TestDb) -> Result<()> {
 }
 
 async fn a_nested_transaction_can_lock_too(db: TestDb) -> Result<()> {
+    if !db.capabilities().row_locks {
+        return are_refused(&db).await;
+    }
     let row = tag(&db, "a").await?;
     let outer = begin(&db).await?;
     let inner = begin(&outer).await?;
@@ -81,6 +110,9 @@ async fn only_rows_can_be_locked(db: TestDb) -> Result<()> {
 }
 
 async fn who_comes_second_waits_skips_or_is_refused(db: TestDb) -> Result<()> {
+    if !db.capabilities().row_locks {
+        return are_refused(&db).await;
+    }
     if !db.capabilities().concurrent_writers {
         return a_second_transaction_waits(&db).await;
     }
@@ -126,6 +158,9 @@ async fn a_second_transaction_waits(db: &Db) -> Result<()> {
 
 async fn many_workers_take_each_row_once(db: TestDb) -> Result<()> {
     const ROWS: usize = 24;
+    if !db.capabilities().row_locks {
+        return are_refused(&db).await;
+    }
     tags(&db, ROWS).await?;
     let workers = (0..6).map(|_| {
         let db = Db::clone(&db);

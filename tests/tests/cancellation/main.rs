@@ -27,7 +27,8 @@ use larder_core::rows::BoxFuture;
 use larder_sqlite::migrate::Migrator;
 use larder_sqlite::{Sqlite, SqliteOptions};
 use larder_tests::databases::Databases;
-use larder_tests::engines::{Memory, Postgres, SqliteFile, SqliteInMemory};
+use larder_tests::engines::{Memory, Postgres, Redis, SqliteFile, SqliteInMemory};
+use larder_tests::redis_server::Namespaces;
 use larder_tests::{Engine, run_within};
 use libtest_mimic::{Arguments, Trial};
 use migrating::Migrated;
@@ -44,7 +45,7 @@ struct Subject {
     readers: usize,
 }
 
-fn subjects(databases: &Arc<Databases>) -> Vec<Subject> {
+fn subjects(databases: &Arc<Databases>, namespaces: &Arc<Namespaces>) -> Vec<Subject> {
     vec![
         Subject {
             engine: Box::new(Postgres {
@@ -84,6 +85,17 @@ fn subjects(databases: &Arc<Databases>) -> Vec<Subject> {
             writers: 1,
             readers: 1,
         },
+        // Its transactions keep nobody from anything.
+        Subject {
+            engine: Box::new(Redis {
+                name: "redis",
+                namespaces: Arc::clone(namespaces),
+                options: |options| options.connections(1),
+                files: None,
+            }),
+            writers: 0,
+            readers: 0,
+        },
     ]
 }
 
@@ -110,15 +122,16 @@ fn migrator() -> Migrator {
 }
 
 fn main() -> ExitCode {
-    let databases = match Databases::open() {
-        Ok(databases) => Arc::new(databases),
+    let servers = Databases::open().and_then(|one| Ok((Arc::new(one), Namespaces::open()?)));
+    let (databases, namespaces) = match servers {
+        Ok((databases, namespaces)) => (databases, Arc::new(namespaces)),
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::FAILURE;
         }
     };
     let mut trials = Vec::new();
-    for subject in subjects(&databases).into_iter().map(Arc::new) {
+    for subject in subjects(&databases, &namespaces).into_iter().map(Arc::new) {
         let engine = subject.engine.name();
         let calls = [
             ("reads", reads::calls()),

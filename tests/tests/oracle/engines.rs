@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use larder_core::{Memory, Result, Storage, Table};
 use larder_postgres::{Postgres, PostgresOptions};
+use larder_redis::{Redis, RedisOptions};
 use larder_sqlite::{Sqlite, SqliteOptions};
 use larder_tests::databases::Databases;
+use larder_tests::redis_server::Namespaces;
 
 use crate::compare::Side;
 use crate::keys::Keys;
@@ -20,6 +22,8 @@ pub(crate) enum Engine {
     Sqlite,
     /// A database in a server.
     Postgres(Databases),
+    /// A namespace in a server.
+    Redis(Namespaces),
 }
 
 /// A store, and what it needs as long as it is open.
@@ -50,9 +54,19 @@ impl Engine {
                 let options = PostgresOptions::new(&database.url())?.max_size(2);
                 let store = Postgres::connect_with(options).await?;
                 store.create_tables(tables).await?;
-                let keys = Keys::of(&database.url(), tables).await?;
+                let keys = Keys::of_postgres(&database.url(), tables).await?;
                 let (side, keep) = side(POSTGRES, store, database);
                 opened.push((side.taking_back(keys).by_meaning(), keep));
+            }
+            Self::Redis(namespaces) => {
+                opened.push(memory);
+                let namespace = namespaces.fresh();
+                let options = RedisOptions::new(&namespace.url())?.connections(1);
+                let store = Redis::connect_with(options).await?;
+                store.create_tables(tables).await?;
+                let keys = Keys::of_redis(&namespace.url(), namespace.name()).await?;
+                let (side, keep) = side("Redis", store, namespace);
+                opened.push((side.taking_back(keys), keep));
             }
         }
         Ok(opened)

@@ -26,6 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use fastrand::Rng;
 use larder_core::Result;
 use larder_tests::databases::Databases;
+use larder_tests::redis_server::Namespaces;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
@@ -51,6 +52,12 @@ fn sqlite_answers_as_memory_does() {
 fn postgres_answers_as_memory_does() {
     let databases = Databases::open().unwrap_or_else(|error| panic!("{error}"));
     answers_as_memory_does(&Engine::Postgres(databases), 30);
+}
+
+#[test]
+fn redis_answers_as_memory_does() {
+    let namespaces = Namespaces::open().unwrap_or_else(|error| panic!("{error}"));
+    answers_as_memory_does(&Engine::Redis(namespaces), 40);
 }
 
 /// Runs so many cases, unless `PROPTEST_CASES` says otherwise.

@@ -190,8 +190,8 @@ impl Row for NamedRow<'_> {
     }
 }
 
-/// Hands the answer to the receiver, at its pace.
-pub async fn deliver(names: Names, answer: Vec<Stored>, rows: &mut Rows) -> Result<()> {
+/// Hands the answer to the receiver, at its pace. Says whether it wants more.
+pub async fn deliver(names: Names, answer: Vec<Stored>, rows: &mut Rows) -> Result<Flow> {
     for values in &answer {
         let flow = match rows.row(&NamedRow {
             names: &names,
@@ -201,8 +201,8 @@ pub async fn deliver(names: Names, answer: Vec<Stored>, rows: &mut Rows) -> Resu
             flow => flow,
         };
         if flow == Flow::Stop {
-            break;
+            return Ok(Flow::Stop);
         }
     }
-    Ok(())
+    Ok(Flow::More)
 }

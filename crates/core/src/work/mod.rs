@@ -61,6 +61,17 @@ pub trait Target: Source {
     /// Sets [`last_key`](Self::last_key): forward, or back where a write is undone.
     fn set_last_key(&mut self, table: &'static Table, key: i64);
 
+    /// Called when everything else about a write holds, before it stays: refuses it if the answers
+    /// were not all known.
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The next key that the store makes, which is then [`last_key`](Self::last_key).
+    fn next_key(&self, table: &'static Table) -> i64 {
+        self.last_key(table).saturating_add(1)
+    }
+
     /// Refuses models that disagree about a table's columns, which would misread each other's rows.
     fn check_tables(&self, tables: &[&'static Table]) -> Result<()>;
 }
@@ -201,8 +212,9 @@ impl<'a, T: Target> Work<'a, T> {
             )
             .or_column(table.name, table.columns[table.key[0]].name));
         }
-        self.see_key(table, last + 1);
-        Ok(last + 1)
+        let next = self.state.next_key(table);
+        self.see_key(table, next);
+        Ok(next)
     }
 
     /// Moves the counter past a key.

@@ -33,7 +33,7 @@ impl Returned {
             return rows;
         };
         match deliver(names, answer, &mut rows).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) => rows.fail(error),
         }
         rows
@@ -61,6 +61,7 @@ pub fn apply<T: Target>(state: &mut T, write: Write) -> Result<(Written, Returne
         WriteOp::Delete(delete) => work.delete_where(delete),
     }?;
     work.check_references()?;
+    work.state.settle()?;
     work.finish();
     let written = Written::rows(touched.len() as u64);
     let returned = returning.map(|output| returned(table, output, &touched));
