@@ -165,6 +165,14 @@ impl Store {
         self.engine.create_missing_tables(tables).await
     }
 
+    /// Creates the tables of a [log of changes](larder_core::feed) where they are missing.
+    ///
+    /// # Errors
+    /// As [`create_missing_tables`](Self::create_missing_tables).
+    pub async fn create_change_log(&self) -> Result<()> {
+        self.engine.create_change_log().await
+    }
+
     /// Undoes every migration above `version`, newest first; 0 undoes all. Data goes with it.
     ///
     /// # Errors
@@ -299,6 +307,20 @@ impl Engine {
             Self::Sqlite(sqlite) => sqlite.create_missing_tables(tables).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.create_missing_tables(tables).await,
+        }
+    }
+
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(clippy::unused_async, reason = "memory has no use for it")
+    )]
+    async fn create_change_log(&self) -> Result<()> {
+        match self {
+            Self::Memory => Ok(()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(sqlite) => sqlite.create_change_log().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.create_change_log().await,
         }
     }
 

@@ -65,6 +65,7 @@ impl Serve {
             output.note(format!("made ready by {steps}"))?;
         }
         store.create_missing_tables(&Service::tables()).await?;
+        store.create_change_log().await?;
         if self.seed {
             seed::fill(store.db(), output).await?;
         }

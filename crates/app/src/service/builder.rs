@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use larder_core::feed::{ChangeFeed, ChangeFeedOptions, Recorded};
 use larder_core::session::{SessionStore, StoredSessions};
 use larder_core::{Db, Result};
 use tokio::sync::watch;
 
 use super::auth::Sessions;
+use super::live::{self, Live};
 use super::metered::Metered;
 use super::metrics::Metrics;
 use super::passwords::Passwords;
@@ -21,6 +23,7 @@ pub struct ServiceBuilder {
     options: ServiceOptions,
     pool: Pool,
     sessions: Option<Arc<dyn SessionStore>>,
+    changes: ChangeFeedOptions,
 }
 
 impl ServiceBuilder {
@@ -30,6 +33,7 @@ impl ServiceBuilder {
             options: ServiceOptions::default(),
             pool: Pool(None),
             sessions: None,
+            changes: ChangeFeedOptions::new(),
         }
     }
 
@@ -42,6 +46,12 @@ impl ServiceBuilder {
     /// Where sessions are kept. Default: in the database, in the table `larder_sessions`.
     pub fn sessions(mut self, store: Arc<dyn SessionStore>) -> Self {
         self.sessions = Some(store);
+        self
+    }
+
+    /// How changes are kept and read, which the live feed shows.
+    pub fn changes(mut self, options: ChangeFeedOptions) -> Self {
+        self.changes = options;
         self
     }
 
@@ -60,6 +70,9 @@ impl ServiceBuilder {
         let db = self
             .db
             .around(|storage| Metered::new(storage, metrics.clone()));
+        let (db, changes) = with_changes(db, self.changes)?;
+        let readers_max = self.options.live_readers_max;
+        let live = changes.map(|changes| Live::new(changes, readers_max));
         let sessions = self
             .sessions
             .unwrap_or_else(|| Arc::new(StoredSessions::new(db.clone())));
@@ -68,10 +81,21 @@ impl ServiceBuilder {
             passwords: Passwords::new(self.options.passwords_at_once).await?,
             stopping: watch::Sender::new(false),
             pool: self.pool,
+            live,
             options: self.options,
             metrics,
             db,
         });
         Ok(Service { app })
+    }
+}
+
+/// The database with a log of what is written, if the engine can have one.
+fn with_changes(db: Db, options: ChangeFeedOptions) -> Result<(Db, Option<ChangeFeed>)> {
+    let store = Recorded::from_shared(Arc::clone(db.storage()), live::recordings());
+    match store.changes_with(options) {
+        Ok(changes) => Ok((db.around(|_| store), Some(changes))),
+        Err(error) if error.is_unsupported() => Ok((db, None)),
+        Err(error) => Err(error),
     }
 }

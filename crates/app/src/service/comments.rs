@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use larder_core::models::{Comment, NewComment};
-use larder_core::{Id, Load, Timestamp};
+use larder_core::models::{Comment, NewComment, Post, PostStatus};
+use larder_core::{Db, Id, Load, Result, Timestamp};
 use serde::Serialize;
 
 use super::articles::{self, view::Millis};
@@ -26,6 +26,7 @@ const SHOWN_MAX: u64 = 1_000;
 #[load(Comment)]
 struct Remark {
     id: Id<Comment>,
+    post_id: Id<Post>,
     content: String,
     created_at: Timestamp,
     #[load(via = Comment::AUTHOR_ID)]
@@ -126,6 +127,18 @@ pub(crate) async fn create(
     let ties = Ties::of(app.db(), Some(user.id), [], [user.id]).await?;
     let comment = remark.into_shown(&ties);
     Ok((StatusCode::CREATED, Json(CommentBody { comment })))
+}
+
+/// The comment with this key and the slug of its article, as everybody may see them.
+pub(crate) async fn with_slug(db: &Db, id: Id<Comment>) -> Result<Option<(String, CommentBody)>> {
+    let Some(remark) = db.query::<Comment>().by_key(id).load::<Remark>().await? else {
+        return Ok(None);
+    };
+    let posts = db.query::<Post>().filter(Post::ID.eq(remark.post_id));
+    let shown = posts.filter(Post::STATUS.ne(PostStatus::Draft));
+    let slug = shown.select(Post::SLUG).first().await?;
+    let comment = remark.into_shown(&Ties::default());
+    Ok(slug.map(|slug| (slug, CommentBody { comment })))
 }
 
 /// `DELETE /articles/{slug}/comments/{id}`: by who wrote it.

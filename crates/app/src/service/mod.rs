@@ -31,6 +31,7 @@ mod favorites;
 mod form;
 mod health;
 mod layers;
+mod live;
 mod metered;
 mod metrics;
 mod options;
@@ -44,6 +45,7 @@ mod users;
 mod viewing;
 
 use axum::Router;
+use larder_core::feed;
 use larder_core::session::StoredSessions;
 use larder_core::{Db, Result, Table, models};
 
@@ -75,10 +77,12 @@ impl Service {
     }
 
     /// The tables that it needs: the models', and those of what else it keeps in the database by
-    /// default.
+    /// default, sessions and the [log of changes](feed), for which an engine's
+    /// `create_change_log` does a little more.
     pub fn tables() -> Vec<&'static Table> {
         let mut tables = models::tables().to_vec();
         tables.push(StoredSessions::TABLE);
+        tables.extend(feed::tables());
         tables
     }
 

@@ -26,6 +26,7 @@ pub struct ServiceOptions {
     pub(crate) connections_max: usize,
     pub(crate) stop_timeout: Duration,
     pub(crate) metrics: bool,
+    pub(crate) live_readers_max: usize,
     pub(crate) sessions: SessionOptions,
 }
 
@@ -39,6 +40,7 @@ impl Default for ServiceOptions {
             connections_max: 1_024,
             stop_timeout: Duration::from_secs(10),
             metrics: true,
+            live_readers_max: 256,
             sessions: SessionOptions::default()
                 .idle(Duration::from_hours(7 * 24))
                 .lifetime(Duration::from_hours(30 * 24))
@@ -77,6 +79,12 @@ impl ServiceOptions {
     /// How long requests in flight may go on when the service stops. Default: 10 s.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
+        self
+    }
+
+    /// How many may read the live feed at a time; more are answered 503. Default: 256.
+    pub fn live_readers_max(mut self, count: usize) -> Self {
+        self.live_readers_max = count;
         self
     }
 

@@ -9,7 +9,7 @@ use axum::routing::{delete, get, post};
 
 use super::error::ApiError;
 use super::state::App;
-use super::{articles, comments, docs, favorites, health, layers, profiles, tags, users};
+use super::{articles, comments, docs, favorites, health, layers, live, profiles, tags, users};
 
 /// Where the API's addresses begin.
 pub(crate) const PREFIX: &str = "/api";
@@ -54,6 +54,7 @@ fn api() -> Router<App> {
             post(favorites::add).delete(favorites::remove),
         )
         .route("/tags", get(tags::list))
+        .route("/live", get(live::follow))
         .route("/docs", get(docs::show))
 }
 

@@ -84,6 +84,11 @@ async fn tidy(app: App) {
         if let Err(error) = app.sessions().purge().await {
             tracing::warn!(target: "larder::service", %error, "ended sessions were not removed");
         }
+        if let Some(live) = app.live()
+            && let Err(error) = live.purge().await
+        {
+            tracing::warn!(target: "larder::service", %error, "old changes were not removed");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use larder_core::Db;
 use tokio::sync::watch;
 
 use super::auth::Sessions;
+use super::live::Live;
 use super::metrics::Metrics;
 use super::options::ServiceOptions;
 use super::passwords::Passwords;
@@ -22,6 +23,8 @@ pub(crate) struct Parts {
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) metrics: Metrics,
     pub(crate) pool: Pool,
+    /// Where the engine can have it.
+    pub(crate) live: Option<Live>,
     pub(crate) db: Db,
     pub(crate) options: ServiceOptions,
     pub(crate) passwords: Passwords,
@@ -79,6 +82,16 @@ impl App {
     /// Ends what goes on until the service does.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
+    }
+
+    /// Tells when the service is stopping.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    /// The live feed, if there is one.
+    pub(crate) fn live(&self) -> Option<&Live> {
+        self.0.live.as_ref()
     }
 
     /// Whether the service takes no new connections any more.

@@ -1,11 +1,12 @@
 //! [`TestApp`]: a service on a fresh database.
 
-use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
+use larder::feed::ChangeFeedOptions;
 use larder::service::{Service, ServiceOptions};
 use larder::{Clock, Db, DbOptions, Result};
-use larder_tests::Engine;
+use larder_tests::hot::{HotEngine, Place};
 
 use crate::client::Client;
 
@@ -14,7 +15,7 @@ pub(crate) struct TestApp {
     /// The database, to look behind the service.
     pub(crate) db: Db,
     service: Service,
-    _keep: Box<dyn Any + Send + Sync>,
+    place: Arc<dyn Place>,
 }
 
 /// What a test wants to be otherwise.
@@ -38,21 +39,33 @@ impl Setup {
     }
 
     /// The service.
-    pub(crate) async fn on(self, engine: &Arc<dyn Engine>) -> Result<TestApp> {
-        let fresh = engine.fresh(&Service::tables()).await?;
-        let db = Db::from_shared(fresh.storage, self.db);
+    pub(crate) async fn on(self, engine: &Arc<dyn HotEngine>) -> Result<TestApp> {
+        self.at(engine.place().await?).await
+    }
+
+    /// The service in a database that is there.
+    async fn at(self, place: Arc<dyn Place>) -> Result<TestApp> {
+        let db = Db::from_shared(place.store().await?, self.db);
+        // other processes' changes are looked for often, so that tests need not wait
+        let changes = ChangeFeedOptions::new().poll_interval(Duration::from_millis(20));
+        let service = Service::builder(db.clone()).options(self.options);
         Ok(TestApp {
-            service: Service::new(db.clone(), self.options).await?,
+            service: service.changes(changes).start().await?,
             db,
-            _keep: fresh.keep,
+            place,
         })
     }
 }
 
 impl TestApp {
     /// A service that is as it is unless told otherwise.
-    pub(crate) async fn on(engine: &Arc<dyn Engine>) -> Result<Self> {
+    pub(crate) async fn on(engine: &Arc<dyn HotEngine>) -> Result<Self> {
         Setup::default().on(engine).await
+    }
+
+    /// Another process of the same service on the same database.
+    pub(crate) async fn another(&self) -> Result<Self> {
+        Setup::default().at(Arc::clone(&self.place)).await
     }
 
     /// Who has not signed in.

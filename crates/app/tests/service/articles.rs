@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use larder::models::{Comment, Favorite, Post, PostPatch, PostStatus, PostTag};
 use larder::{ManualClock, Result, Timestamp};
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::{Value, json};
 
 use crate::app::{Setup, TestApp};
 use crate::client::{Article, new_article};
 
-async fn a_new_article_is_shown_as_it_was_written(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_new_article_is_shown_as_it_was_written(engine: Arc<dyn HotEngine>) -> Result<()> {
     let start: Timestamp = "2016-02-18T03:22:56.637912Z".parse()?;
     let clock = Arc::new(ManualClock::at(start));
     let app = Setup::default().clock(clock.clone()).on(&engine).await?;
@@ -42,7 +42,7 @@ async fn a_new_article_is_shown_as_it_was_written(engine: Arc<dyn Engine>) -> Re
     Ok(())
 }
 
-async fn one_title_may_be_several_articles(engine: Arc<dyn Engine>) -> Result<()> {
+async fn one_title_may_be_several_articles(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let mut slugs = Vec::new();
@@ -58,7 +58,7 @@ async fn one_title_may_be_several_articles(engine: Arc<dyn Engine>) -> Result<()
     Ok(())
 }
 
-async fn an_article_must_be_whole(engine: Arc<dyn Engine>) -> Result<()> {
+async fn an_article_must_be_whole(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     for field in ["title", "description", "body"] {
@@ -99,7 +99,7 @@ async fn an_article_must_be_whole(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_left_out_of_an_update_stays(engine: Arc<dyn Engine>) -> Result<()> {
+async fn what_is_left_out_of_an_update_stays(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let article = ada.publish("On ships", &["sea", "wood"]).await;
@@ -146,7 +146,7 @@ async fn what_is_left_out_of_an_update_stays(engine: Arc<dyn Engine>) -> Result<
     Ok(())
 }
 
-async fn tags_are_kept_changed_and_cleared(engine: Arc<dyn Engine>) -> Result<()> {
+async fn tags_are_kept_changed_and_cleared(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let article = ada.publish("On", &["z", "a", "m", "z"]).await;
@@ -169,7 +169,7 @@ async fn tags_are_kept_changed_and_cleared(engine: Arc<dyn Engine>) -> Result<()
     Ok(())
 }
 
-async fn an_update_may_be_refused(engine: Arc<dyn Engine>) -> Result<()> {
+async fn an_update_may_be_refused(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let article = ada.publish("On", &["x"]).await;
@@ -197,7 +197,9 @@ async fn an_update_may_be_refused(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn a_deleted_article_is_gone_with_all_that_is_its_own(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_deleted_article_is_gone_with_all_that_is_its_own(
+    engine: Arc<dyn HotEngine>,
+) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     ada.publish("On", &["x"]).await;
@@ -222,7 +224,7 @@ async fn a_deleted_article_is_gone_with_all_that_is_its_own(engine: Arc<dyn Engi
     Ok(())
 }
 
-async fn a_draft_is_its_authors(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_draft_is_its_authors(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     ada.publish("On", &["x"]).await;

@@ -32,6 +32,47 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
+/// A live feed that is being read.
+pub(crate) struct Events {
+    body: Body,
+    read: String,
+}
+
+/// One of its events.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LiveEvent {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) data: Value,
+}
+
+impl Events {
+    /// The next event; `None` once the feed has ended.
+    pub(crate) async fn next(&mut self) -> Option<LiveEvent> {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.read = rest;
+                let field = |name: &str| {
+                    let mut lines = event.lines();
+                    let value = lines.find_map(|line| line.strip_prefix(&format!("{name}: ")));
+                    value.map(str::to_owned)
+                };
+                if let (Some(name), Some(id), Some(data)) =
+                    (field("event"), field("id"), field("data"))
+                {
+                    let data = serde_json::from_str(&data).expect("JSON");
+                    return Some(LiveEvent { name, id, data });
+                }
+                continue; // a comment that keeps the connection alive
+            }
+            let frame = self.body.frame().await?.expect("it does not break");
+            let data = frame.into_data().expect("no trailers");
+            self.read += std::str::from_utf8(&data).expect("UTF-8");
+        }
+    }
+}
+
 #[derive(Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct User {
@@ -151,6 +192,26 @@ impl Client {
     /// `GET`
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path, None)).await
+    }
+
+    /// The live feed, from behind this event or from now on.
+    pub(crate) async fn live(&self, after: Option<&str>) -> Events {
+        let mut request = self.request(Method::GET, "/live", None);
+        if let Some(id) = after {
+            let id = id.parse().expect("a header");
+            request.headers_mut().insert("last-event-id", id);
+        }
+        let response = self.router.clone().oneshot(request).await;
+        let response = response.expect("it cannot fail");
+        assert_eq!(response.status(), 200);
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "text/event-stream"
+        );
+        Events {
+            body: response.into_body(),
+            read: String::new(),
+        }
     }
 
     /// `POST` with a body.

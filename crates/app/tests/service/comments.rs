@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use larder::models::Comment;
 use larder::{ManualClock, Result, Timestamp};
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::{Value, json};
 
 use crate::app::{Setup, TestApp};
 
-async fn comments_are_shown_newest_first(engine: Arc<dyn Engine>) -> Result<()> {
+async fn comments_are_shown_newest_first(engine: Arc<dyn HotEngine>) -> Result<()> {
     let start: Timestamp = "2020-01-02T03:04:05.006Z".parse()?;
     let clock = Arc::new(ManualClock::at(start));
     let app = Setup::default().clock(clock).on(&engine).await?;
@@ -40,7 +40,7 @@ async fn comments_are_shown_newest_first(engine: Arc<dyn Engine>) -> Result<()> 
     Ok(())
 }
 
-async fn only_who_wrote_it_deletes_a_comment(engine: Arc<dyn Engine>) -> Result<()> {
+async fn only_who_wrote_it_deletes_a_comment(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     ada.publish("On", &[]).await;
@@ -69,7 +69,7 @@ async fn only_who_wrote_it_deletes_a_comment(engine: Arc<dyn Engine>) -> Result<
     Ok(())
 }
 
-async fn a_comment_must_say_something(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_comment_must_say_something(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     ada.publish("On", &[]).await;

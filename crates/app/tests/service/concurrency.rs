@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use larder::models::{Favorite, Post, PostTag, User};
 use larder::{Error, ErrorKind, Result};
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ fn panicked(error: tokio::task::JoinError) -> Error {
     Error::new(ErrorKind::Engine, "a task panicked").with_source(error)
 }
 
-async fn of_two_registrations_one_is_refused(engine: Arc<dyn Engine>) -> Result<()> {
+async fn of_two_registrations_one_is_refused(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     for (round, field) in [(0, "email"), (1, "username")] {
         let barrier = Arc::new(Barrier::new(2));
@@ -51,7 +51,7 @@ async fn of_two_registrations_one_is_refused(engine: Arc<dyn Engine>) -> Result<
     Ok(())
 }
 
-async fn likes_are_counted_exactly(engine: Arc<dyn Engine>) -> Result<()> {
+async fn likes_are_counted_exactly(engine: Arc<dyn HotEngine>) -> Result<()> {
     const FANS: usize = 8;
     const TASKS: usize = 64;
     let app = TestApp::on(&engine).await?;
@@ -80,7 +80,7 @@ async fn likes_are_counted_exactly(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn many_articles_of_one_title_have_their_own_slugs(engine: Arc<dyn Engine>) -> Result<()> {
+async fn many_articles_of_one_title_have_their_own_slugs(engine: Arc<dyn HotEngine>) -> Result<()> {
     const TASKS: usize = 16;
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
@@ -105,7 +105,9 @@ async fn many_articles_of_one_title_have_their_own_slugs(engine: Arc<dyn Engine>
     Ok(())
 }
 
-async fn the_tags_of_one_update_are_not_mixed_with_anothers(engine: Arc<dyn Engine>) -> Result<()> {
+async fn the_tags_of_one_update_are_not_mixed_with_anothers(
+    engine: Arc<dyn HotEngine>,
+) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     ada.publish("On", &["old"]).await;
@@ -126,7 +128,9 @@ async fn the_tags_of_one_update_are_not_mixed_with_anothers(engine: Arc<dyn Engi
     Ok(())
 }
 
-async fn what_is_written_on_a_deleted_article_goes_with_it(engine: Arc<dyn Engine>) -> Result<()> {
+async fn what_is_written_on_a_deleted_article_goes_with_it(
+    engine: Arc<dyn HotEngine>,
+) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     for _ in 0..4 {

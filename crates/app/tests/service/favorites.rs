@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use larder::Result;
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 
 use crate::app::TestApp;
 use crate::client::Article;
 
-async fn liking_is_counted_once_for_each(engine: Arc<dyn Engine>) -> Result<()> {
+async fn liking_is_counted_once_for_each(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     ada.publish("On", &["x"]).await;
@@ -28,7 +28,7 @@ async fn liking_is_counted_once_for_each(engine: Arc<dyn Engine>) -> Result<()> 
     Ok(())
 }
 
-async fn nothing_that_is_not_there_is_liked(engine: Arc<dyn Engine>) -> Result<()> {
+async fn nothing_that_is_not_there_is_liked(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let path = "/articles/none/favorite";

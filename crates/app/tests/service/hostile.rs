@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Method, Request, header};
 use larder::Result;
 use larder::models::{Post, Tag, User};
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::{Value, json};
 
 use crate::app::{Setup, TestApp};
@@ -25,7 +25,7 @@ fn refused(answer: &Answer, what: &str) {
     );
 }
 
-async fn bodies_that_are_no_json(engine: Arc<dyn Engine>) -> Result<()> {
+async fn bodies_that_are_no_json(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     let deep = "[".repeat(100_000);
@@ -55,7 +55,7 @@ async fn bodies_that_are_no_json(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn values_of_other_types(engine: Arc<dyn Engine>) -> Result<()> {
+async fn values_of_other_types(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     ada.publish("On", &[]).await;
@@ -97,7 +97,7 @@ async fn values_of_other_types(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn texts_with_nul_or_too_long(engine: Arc<dyn Engine>) -> Result<()> {
+async fn texts_with_nul_or_too_long(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     ada.publish("On", &[]).await;
@@ -152,7 +152,7 @@ async fn texts_with_nul_or_too_long(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn paths_that_name_nothing(engine: Arc<dyn Engine>) -> Result<()> {
+async fn paths_that_name_nothing(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     for path in [
@@ -188,7 +188,7 @@ async fn paths_that_name_nothing(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn headers_missing_and_twice(engine: Arc<dyn Engine>) -> Result<()> {
+async fn headers_missing_and_twice(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     let body = || crate::client::new_user("ada", "ada@example.com").to_string();
@@ -217,7 +217,7 @@ async fn headers_missing_and_twice(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn bodies_too_large(engine: Arc<dyn Engine>) -> Result<()> {
+async fn bodies_too_large(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let mut body = new_article("On", &[]);
@@ -241,7 +241,7 @@ async fn bodies_too_large(engine: Arc<dyn Engine>) -> Result<()> {
 }
 
 /// What breaks software elsewhere is stored and shown as it is, or refused; nothing in between.
-async fn naughty_strings(engine: Arc<dyn Engine>) -> Result<()> {
+async fn naughty_strings(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     for text in naughty() {
@@ -348,7 +348,7 @@ fn naughty() -> impl Iterator<Item = &'static str> {
     .into_iter()
 }
 
-async fn parameters_are_never_a_server_error(engine: Arc<dyn Engine>) -> Result<()> {
+async fn parameters_are_never_a_server_error(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     ada.publish("On", &["x"]).await;
@@ -374,7 +374,7 @@ async fn parameters_are_never_a_server_error(engine: Arc<dyn Engine>) -> Result<
     Ok(())
 }
 
-async fn answers_carry_what_browsers_need(engine: Arc<dyn Engine>) -> Result<()> {
+async fn answers_carry_what_browsers_need(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let preflight = Request::options("/api/articles")

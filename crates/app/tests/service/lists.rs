@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use larder::Result;
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::json;
 
 use crate::app::TestApp;
@@ -20,7 +20,7 @@ async fn written(app: &TestApp) -> (Client, Client) {
     (ada, bob)
 }
 
-async fn the_newest_come_first_without_their_bodies(engine: Arc<dyn Engine>) -> Result<()> {
+async fn the_newest_come_first_without_their_bodies(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     let nothing = visitor.get("/articles").await.ends(200);
@@ -57,7 +57,7 @@ async fn the_newest_come_first_without_their_bodies(engine: Arc<dyn Engine>) -> 
     Ok(())
 }
 
-async fn filters_narrow_a_list(engine: Arc<dyn Engine>) -> Result<()> {
+async fn filters_narrow_a_list(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (_, bob) = written(&app).await;
     for (query, titles) in [
@@ -84,7 +84,7 @@ async fn filters_narrow_a_list(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn pages_count_the_whole(engine: Arc<dyn Engine>) -> Result<()> {
+async fn pages_count_the_whole(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     for number in 0..25 {
@@ -110,7 +110,7 @@ async fn pages_count_the_whole(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn numbers_that_make_no_sense_are_refused(engine: Arc<dyn Engine>) -> Result<()> {
+async fn numbers_that_make_no_sense_are_refused(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     for list in ["/articles", "/articles/feed"] {
@@ -151,7 +151,7 @@ async fn numbers_that_make_no_sense_are_refused(engine: Arc<dyn Engine>) -> Resu
     Ok(())
 }
 
-async fn the_feed_is_by_those_one_follows(engine: Arc<dyn Engine>) -> Result<()> {
+async fn the_feed_is_by_those_one_follows(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = written(&app).await;
     let feed = ada.list("/articles/feed").await;
@@ -167,7 +167,7 @@ async fn the_feed_is_by_those_one_follows(engine: Arc<dyn Engine>) -> Result<()>
 }
 
 /// However many articles, tags, authors, comments and likes there are, a list costs the same.
-async fn a_list_costs_the_same_however_long(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_list_costs_the_same_however_long(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let users = [
         app.user("ada").await,

@@ -15,6 +15,7 @@ mod concurrency;
 mod favorites;
 mod hostile;
 mod lists;
+mod live;
 mod operations;
 mod profiles;
 mod tags;
@@ -26,9 +27,9 @@ use std::time::Duration;
 
 use larder::Result;
 use larder_core::rows::BoxFuture;
-use larder_tests::databases::Databases;
-use larder_tests::engines::{Memory, Postgres, SqliteFile};
-use larder_tests::{Engine, run_within};
+use larder_tests::hot::HotEngine;
+use larder_tests::hot::engines::{Memory, Postgres, Sqlite};
+use larder_tests::run_within;
 use libtest_mimic::{Arguments, Trial};
 
 /// How long a test may take.
@@ -37,7 +38,7 @@ const TEST_MAX: Duration = Duration::from_mins(1);
 /// One behaviour: a name, and what it does on an engine.
 struct Test {
     name: &'static str,
-    run: fn(Arc<dyn Engine>) -> BoxFuture<'static, Result<()>>,
+    run: fn(Arc<dyn HotEngine>) -> BoxFuture<'static, Result<()>>,
 }
 
 /// Lists a file's tests. One that is forgotten is dead code to the compiler.
@@ -62,6 +63,7 @@ fn all() -> Vec<(&'static str, Vec<Test>)> {
         ("favorites", favorites::tests()),
         ("hostile", hostile::tests()),
         ("lists", lists::tests()),
+        ("live", live::tests()),
         ("operations", operations::tests()),
         ("profiles", profiles::tests()),
         ("tags", tags::tests()),
@@ -69,21 +71,11 @@ fn all() -> Vec<(&'static str, Vec<Test>)> {
     ]
 }
 
-fn engines() -> Vec<Arc<dyn Engine>> {
-    let databases = Databases::open().expect("PostgreSQL, to test on");
+fn engines() -> Vec<Arc<dyn HotEngine>> {
     vec![
         Arc::new(Memory),
-        Arc::new(SqliteFile {
-            name: "sqlite",
-            options: |path| larder::sqlite::SqliteOptions::new(path),
-            files: None,
-        }),
-        Arc::new(Postgres {
-            name: "postgres",
-            databases: Arc::new(databases),
-            options: |options| options,
-            files: None,
-        }),
+        Arc::new(Sqlite),
+        Arc::new(Postgres::start().expect("PostgreSQL, to test on")),
     ]
 }
 

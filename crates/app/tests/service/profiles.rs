@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use larder::Result;
 use larder::models::{Follow, NewUser};
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::json;
 
 use crate::app::TestApp;
 use crate::client::Profile;
 
-async fn a_profile_says_whether_one_follows(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_profile_says_whether_one_follows(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     bob.put(
@@ -48,7 +48,7 @@ async fn a_profile_says_whether_one_follows(engine: Arc<dyn Engine>) -> Result<(
     Ok(())
 }
 
-async fn there_is_no_profile_of_nobody(engine: Arc<dyn Engine>) -> Result<()> {
+async fn there_is_no_profile_of_nobody(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     for answer in [
@@ -63,7 +63,7 @@ async fn there_is_no_profile_of_nobody(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn names_are_what_people_write(engine: Arc<dyn Engine>) -> Result<()> {
+async fn names_are_what_people_write(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     for (number, (name, path)) in [
         ("Ada Lovelace", "Ada%20Lovelace"),
@@ -85,7 +85,7 @@ async fn names_are_what_people_write(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn who_has_no_username_is_shown_by_name(engine: Arc<dyn Engine>) -> Result<()> {
+async fn who_has_no_username_is_shown_by_name(engine: Arc<dyn HotEngine>) -> Result<()> {
     use larder::models::{NewPost, PostStatus};
     let app = TestApp::on(&engine).await?;
     let grace = NewUser::without_password("grace@example.com", "Grace")?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use larder::Result;
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::json;
 
 use crate::app::TestApp;
 
-async fn the_most_used_tags_come_first(engine: Arc<dyn Engine>) -> Result<()> {
+async fn the_most_used_tags_come_first(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     assert_eq!(

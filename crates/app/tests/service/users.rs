@@ -8,13 +8,13 @@ use larder::models::User;
 use larder::service::ServiceOptions;
 use larder::session::{SessionId, SessionStore as _, StoredSessions};
 use larder::{ManualClock, Result, Timestamp};
-use larder_tests::Engine;
+use larder_tests::hot::HotEngine;
 use serde_json::{Value, json};
 
 use crate::app::{Setup, TestApp};
 use crate::client::{PASSWORD, email_of, new_user};
 
-async fn registering_answers_the_user_with_a_token(engine: Arc<dyn Engine>) -> Result<()> {
+async fn registering_answers_the_user_with_a_token(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     let answer = visitor
@@ -41,7 +41,7 @@ async fn registering_answers_the_user_with_a_token(engine: Arc<dyn Engine>) -> R
     Ok(())
 }
 
-async fn what_is_taken_is_named(engine: Arc<dyn Engine>) -> Result<()> {
+async fn what_is_taken_is_named(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     visitor.register("ada").await;
@@ -56,7 +56,7 @@ async fn what_is_taken_is_named(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn a_registration_must_be_whole(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_registration_must_be_whole(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     for field in ["username", "email", "password"] {
@@ -88,7 +88,7 @@ async fn a_registration_must_be_whole(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn passwords_are_8_characters_or_more(engine: Arc<dyn Engine>) -> Result<()> {
+async fn passwords_are_8_characters_or_more(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     let with = |name: &str, password: &str| json!({"user": {"username": name, "email": email_of(name), "password": password}});
@@ -117,7 +117,7 @@ async fn passwords_are_8_characters_or_more(engine: Arc<dyn Engine>) -> Result<(
     Ok(())
 }
 
-async fn signing_in_does_not_tell_who_is_there(engine: Arc<dyn Engine>) -> Result<()> {
+async fn signing_in_does_not_tell_who_is_there(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let visitor = app.visitor();
     let ada = visitor.register("ada").await;
@@ -154,7 +154,7 @@ async fn signing_in_does_not_tell_who_is_there(engine: Arc<dyn Engine>) -> Resul
     Ok(())
 }
 
-async fn a_token_must_be_there_and_good(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_token_must_be_there_and_good(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let article = ada.publish("On", &[]).await.slug;
@@ -206,7 +206,7 @@ async fn a_token_must_be_there_and_good(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn what_is_left_out_of_an_update_stays(engine: Arc<dyn Engine>) -> Result<()> {
+async fn what_is_left_out_of_an_update_stays(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let put = async |user: Value| -> crate::client::User {
@@ -242,7 +242,7 @@ async fn what_is_left_out_of_an_update_stays(engine: Arc<dyn Engine>) -> Result<
     Ok(())
 }
 
-async fn an_update_is_refused_as_a_whole(engine: Arc<dyn Engine>) -> Result<()> {
+async fn an_update_is_refused_as_a_whole(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     app.user("bob").await;
@@ -271,7 +271,7 @@ async fn an_update_is_refused_as_a_whole(engine: Arc<dyn Engine>) -> Result<()> 
     Ok(())
 }
 
-async fn a_new_password_ends_the_other_sessions(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_new_password_ends_the_other_sessions(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     let elsewhere = ada.login("ada@example.com", PASSWORD).await.ends(200);
@@ -298,7 +298,7 @@ async fn a_new_password_ends_the_other_sessions(engine: Arc<dyn Engine>) -> Resu
     Ok(())
 }
 
-async fn a_session_ends_unused_and_in_the_end(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_session_ends_unused_and_in_the_end(engine: Arc<dyn HotEngine>) -> Result<()> {
     let hour = Duration::from_hours(1);
     let clock = Arc::new(ManualClock::at(Timestamp::now()));
     let options = ServiceOptions::default()
@@ -329,7 +329,7 @@ async fn a_session_ends_unused_and_in_the_end(engine: Arc<dyn Engine>) -> Result
     Ok(())
 }
 
-async fn a_token_is_not_kept(engine: Arc<dyn Engine>) -> Result<()> {
+async fn a_token_is_not_kept(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     assert_eq!(ada.token().len(), 22, "128 bits");
@@ -349,7 +349,7 @@ async fn a_token_is_not_kept(engine: Arc<dyn Engine>) -> Result<()> {
     Ok(())
 }
 
-async fn who_was_deleted_is_nobody(engine: Arc<dyn Engine>) -> Result<()> {
+async fn who_was_deleted_is_nobody(engine: Arc<dyn HotEngine>) -> Result<()> {
     let app = TestApp::on(&engine).await?;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let article = bob.publish("On", &[]).await.slug;

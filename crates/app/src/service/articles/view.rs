@@ -101,6 +101,14 @@ pub(crate) async fn by_id(db: &Db, id: Id<Post>, viewer: Id<User>) -> Result<Opt
     complete(db, found, Some(viewer)).await
 }
 
+/// The article with this key as lists show it, to nobody in particular, if it is published.
+pub(crate) async fn listed(db: &Db, id: Id<Post>) -> Result<Option<ArticleBody>> {
+    let published = Post::ID.eq(id).and(Post::STATUS.eq(PostStatus::Published));
+    let found = db.query::<Post>().filter(published).limit(1).load().await?;
+    let article = of_list(db, found, None).await?.pop();
+    Ok(article.map(|article| ArticleBody { article }))
+}
+
 /// The post with this slug, if the viewer may see it: a draft is its author's.
 pub(crate) fn visible(slug: &str, viewer: Option<Id<User>>) -> Predicate<Post> {
     let shown = Post::STATUS.ne(PostStatus::Draft);
