@@ -77,7 +77,7 @@ impl Serve {
         greet(&listener, store.db().capabilities().engine, output)?;
         let served = service.serve(listener, stopped).await;
         store.db().close().await?;
-        Ok(served?)
+        served.map_err(|error| Failure::operation(error.to_string()))
     }
 }
 

@@ -47,7 +47,7 @@ mod viewing;
 use axum::Router;
 use larder_core::feed;
 use larder_core::session::StoredSessions;
-use larder_core::{Db, Result, Table, models};
+use larder_core::{Db, Result, Table};
 
 use state::App;
 
@@ -62,8 +62,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service on a database that has its [tables](Self::tables), with everything else as it is
-    /// unless told otherwise.
+    /// The service on a database that has the tables of [`larder_core::models`] and its
+    /// [own](Self::tables), with everything else as it is unless told otherwise.
     ///
     /// # Errors
     /// As [`ServiceBuilder::start`].
@@ -76,12 +76,10 @@ impl Service {
         ServiceBuilder::new(db)
     }
 
-    /// The tables that it needs: the models', and those of what else it keeps in the database by
-    /// default, sessions and the [log of changes](feed), for which an engine's
-    /// `create_change_log` does a little more.
+    /// The tables that it needs besides the models': those of sessions and of the log of
+    /// [changes](larder_core::feed), for which an engine's `create_change_log` does a little more.
     pub fn tables() -> Vec<&'static Table> {
-        let mut tables = models::tables().to_vec();
-        tables.push(StoredSessions::TABLE);
+        let mut tables = vec![StoredSessions::TABLE];
         tables.extend(feed::tables());
         tables
     }
