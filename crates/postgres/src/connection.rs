@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::ClientWrapper;
 use larder_core::raw::SqlText;
 use larder_core::{Error, Result, Select, Write};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::Type;
@@ -17,7 +18,7 @@ use tokio_postgres::{Client, RowStream, Statement};
 use crate::bind::Bound;
 use crate::cancel_request;
 use crate::canceller::{Backend, Canceller};
-use crate::dial::dial;
+use crate::dial::{Heard, dial, dial_to};
 use crate::error::{self, StoppedBy};
 use crate::options::PostgresOptions;
 use crate::statement::{Found, Prepared, check_parameters};
@@ -62,11 +63,24 @@ impl Connector {
         }
     }
 
+    /// How long connecting may take: the first hosts may not even refuse.
+    fn connect_limit(&self) -> Duration {
+        let hosts = u32::try_from(self.options.config.get_hosts().len()).unwrap_or(u32::MAX);
+        self.options.connect_timeout.saturating_mul(hosts.max(1))
+    }
+
+    /// Opens a connection whose notifications go to somebody. It is of no pool.
+    pub(crate) async fn listen(&self, heard: &Heard) -> Result<(Client, JoinHandle<()>)> {
+        let (limit, config) = (self.connect_limit(), self.options.to_config());
+        match timeout(limit, dial_to(&config, &self.tls, heard)).await {
+            Ok(opened) => opened.map_err(error::connect_failed),
+            Err(_) => Err(error::connect_late(limit)),
+        }
+    }
+
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let moves = self.moves.load(Ordering::Relaxed);
-        // The first hosts may not even refuse.
-        let hosts = u32::try_from(self.options.config.get_hosts().len()).unwrap_or(u32::MAX);
-        let limit = self.options.connect_timeout.saturating_mul(hosts.max(1));
+        let limit = self.connect_limit();
         let config = self.options.to_config();
         let connecting = async {
             let (client, driver) = dial(&config, &self.tls).await?;

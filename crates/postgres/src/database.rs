@@ -7,8 +7,8 @@ use futures_util::future::join;
 use larder_core::{Capabilities, Date, Error, ErrorKind, Result, Table};
 use larder_sql::{Dialect, create_tables};
 
+use crate::change_log;
 use crate::connection::Connector;
-use crate::feed;
 use crate::lanes::Lanes;
 use crate::options::PostgresOptions;
 use crate::pool::{Lease, Pool};
@@ -37,7 +37,7 @@ impl Database {
         capabilities.keeps_deadlines = true;
         capabilities.named_locks = options.prepared_statements;
         capabilities.raw_sql = Some("postgresql");
-        capabilities.horizon = Some(feed::HORIZON);
+        capabilities.horizon = Some(change_log::HORIZON);
         capabilities.first_day = Date::constant(-4713, 11, 24);
         Ok(Self {
             capabilities,

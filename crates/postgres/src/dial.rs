@@ -1,16 +1,31 @@
 //! Opens the driver's connections, for whatever they are.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation};
-use tokio_postgres::{Client, Config, Error};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Notification};
 
 use crate::tls::{self, Tls};
+
+/// Who is given the notifications that come on a connection.
+pub(crate) type Heard = Arc<dyn Fn(&Notification) + Send + Sync>;
 
 /// Opens a connection, and runs it in a task until its client is gone. If encryption is preferred
 /// and not insisted on, and the server has it but does not come along or lets nobody in with it,
 /// tries once more without.
 pub(crate) async fn dial(config: &Config, tls: &Tls) -> Result<(Client, JoinHandle<()>), Error> {
-    let first = match open(config, tls).await {
+    dial_to(config, tls, &(Arc::new(|_: &Notification| {}) as Heard)).await
+}
+
+/// The same, with somebody to be given what the server says unasked.
+pub(crate) async fn dial_to(
+    config: &Config,
+    tls: &Tls,
+    heard: &Heard,
+) -> Result<(Client, JoinHandle<()>), Error> {
+    let first = match open(config, tls, heard).await {
         Err(error) if may_go_without(config) && is_about_encryption(&error) => error,
         outcome => return outcome,
     };
@@ -22,15 +37,28 @@ pub(crate) async fn dial(config: &Config, tls: &Tls) -> Result<(Client, JoinHand
         Some(_) => first,
         None => second,
     };
-    open(&plain, tls).await.map_err(let_in)
+    open(&plain, tls, heard).await.map_err(let_in)
 }
 
-async fn open(config: &Config, tls: &Tls) -> Result<(Client, JoinHandle<()>), Error> {
+async fn open(
+    config: &Config,
+    tls: &Tls,
+    heard: &Heard,
+) -> Result<(Client, JoinHandle<()>), Error> {
     // Boxed: it is large, and whoever waits for a connection would carry its size.
-    let (client, driver) = Box::pin(config.connect(Tls::clone(tls))).await?;
+    let (client, mut driver) = Box::pin(config.connect(Tls::clone(tls))).await?;
+    let heard = Arc::clone(heard);
     let driving = tokio::spawn(async move {
-        if let Err(error) = driver.await {
-            tracing::warn!(%error, "a connection to the server broke");
+        while let Some(message) = poll_fn(|cx| driver.poll_message(cx)).await {
+            match message {
+                Ok(AsyncMessage::Notification(message)) => heard(&message),
+                Ok(AsyncMessage::Notice(notice)) => tracing::info!("{notice}"),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the server broke");
+                    break;
+                }
+            }
         }
     });
     Ok((client, driving))

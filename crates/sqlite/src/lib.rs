@@ -67,6 +67,7 @@
 mod backup;
 mod bind;
 pub mod cache;
+mod change_log;
 mod connection;
 mod database;
 mod decimal;
@@ -79,6 +80,7 @@ mod held;
 mod inserted;
 mod interrupt;
 pub mod introspect;
+mod messages;
 pub mod migrate;
 mod opening;
 mod options;
@@ -99,6 +101,7 @@ mod write_connection;
 mod write_steps;
 mod writer;
 
+pub use feed::SqliteFeed;
 pub use options::{JournalMode, SqliteOptions, Synchronous};
 pub use storage::Sqlite;
 

@@ -56,7 +56,8 @@ impl Gap {
         }
     }
 
-    pub(crate) const fn lagged(missed: u64) -> Self {
+    /// So many messages that were dropped before they could be handed over: for implementors.
+    pub const fn lagged(missed: u64) -> Self {
         Self {
             missed: Some(missed),
             ..Self::new(GapReason::Lagged)

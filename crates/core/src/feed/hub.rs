@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::gap::Gap;
 use super::pubsub::{Message, SubscribeOptions, check_topic};
 use super::subscription::{Queue, Subscription};
+use crate::codec;
 use crate::error::{Error, Result};
 
 /// The subscribers of this process, by topic: for implementors of [`Feed`](super::Feed).
@@ -133,6 +134,15 @@ impl Drop for Hub {
             queue.close();
         }
     }
+}
+
+/// A short name for a topic, where a store limits names: `larder_` and 16 hexadecimal digits, a hash
+/// (64-bit FNV-1a). Two topics may share one, so the topic travels with each message.
+pub fn channel(topic: &str) -> String {
+    format!(
+        "larder_{:016x}",
+        codec::fnv1a(codec::FNV_OFFSET, topic.as_bytes())
+    )
 }
 
 impl Shared {

@@ -42,7 +42,7 @@ mod watch;
 pub use change::{Change, Operation, Position};
 pub use gap::{Gap, GapReason};
 pub use group::{Consumer, Delivery, Group, GroupOptions, Start};
-pub use hub::{Hub, Interest};
+pub use hub::{Hub, Interest, channel};
 pub use local::LocalFeed;
 pub use pubsub::{Feed, Message, SubscribeOptions, check_topic};
 pub use reader::{ChangeFeed, ChangeFeedOptions};
