@@ -6,16 +6,20 @@ use std::sync::Arc;
 use larder_tests::hot;
 
 fn main() -> ExitCode {
-    let postgres = match hot::engines::Postgres::start() {
-        Ok(postgres) => postgres,
+    match engines() {
+        Ok(engines) => hot::run(engines),
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    hot::run(vec![
+    }
+}
+
+fn engines() -> std::io::Result<Vec<Arc<dyn hot::HotEngine>>> {
+    Ok(vec![
         Arc::new(hot::engines::Memory),
         Arc::new(hot::engines::Sqlite),
-        Arc::new(postgres),
+        Arc::new(hot::engines::Postgres::start()?),
+        Arc::new(hot::engines::Redis::start()?),
     ])
 }

@@ -55,6 +55,7 @@ mod commit;
 mod draft;
 mod encode;
 mod error;
+pub mod feed;
 mod fetch;
 mod handle;
 mod layout;
@@ -71,6 +72,7 @@ mod transaction;
 mod walk;
 mod write;
 
+pub use feed::RedisFeed;
 pub use options::RedisOptions;
 pub use storage::Redis;
 

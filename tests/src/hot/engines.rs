@@ -2,14 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use larder_core::feed::{Feed, LocalFeed};
 use larder_core::{Error, ErrorKind, Result, Storage, StoredSessions, Table};
-use larder_postgres::PostgresOptions;
+use larder_postgres::{PostgresFeed, PostgresOptions};
+use larder_redis::RedisFeed;
+use larder_sqlite::SqliteFeed;
+use larder_sqlite::feed::FeedOptions;
 use tempfile::TempDir;
 
 use super::{HotEngine, Place};
 use crate::databases::{Database, Databases};
+use crate::redis_server::{Namespaces, TestNamespace};
 use crate::suite;
 
 /// The tables of the suite and those of the hot path that are models.
@@ -29,16 +35,26 @@ impl HotEngine for Memory {
     }
 
     async fn place(&self) -> Result<Arc<dyn Place>> {
-        Ok(Arc::new(MemoryPlace(larder_core::Memory::new())))
+        Ok(Arc::new(MemoryPlace {
+            store: larder_core::Memory::new(),
+            feed: LocalFeed::new(),
+        }))
     }
 }
 
-struct MemoryPlace(larder_core::Memory);
+struct MemoryPlace {
+    store: larder_core::Memory,
+    feed: LocalFeed,
+}
 
 #[async_trait]
 impl Place for MemoryPlace {
     async fn store(&self) -> Result<Arc<dyn Storage>> {
-        Ok(Arc::new(self.0.clone()))
+        Ok(Arc::new(self.store.clone()))
+    }
+
+    async fn feed(&self) -> Result<Arc<dyn Feed>> {
+        Ok(Arc::new(self.feed.clone()))
     }
 }
 
@@ -82,6 +98,13 @@ impl SqlitePlace {
 impl Place for SqlitePlace {
     async fn store(&self) -> Result<Arc<dyn Storage>> {
         Ok(Arc::new(self.open().await?))
+    }
+
+    async fn feed(&self) -> Result<Arc<dyn Feed>> {
+        let options = FeedOptions::new().poll_interval(Duration::from_millis(10));
+        Ok(Arc::new(
+            SqliteFeed::open(&self.open().await?, options).await?,
+        ))
     }
 }
 
@@ -136,5 +159,55 @@ impl PostgresPlace {
 impl Place for PostgresPlace {
     async fn store(&self) -> Result<Arc<dyn Storage>> {
         Ok(Arc::new(self.open().await?))
+    }
+
+    async fn feed(&self) -> Result<Arc<dyn Feed>> {
+        Ok(Arc::new(PostgresFeed::open(&self.open().await?).await?))
+    }
+}
+
+/// A namespace of a Redis server. It is no store yet.
+pub struct Redis {
+    namespaces: Namespaces,
+}
+
+impl Redis {
+    /// In the server of [`Namespaces::open`].
+    ///
+    /// # Errors
+    /// If there is none, saying what to install.
+    pub fn start() -> std::io::Result<Self> {
+        Ok(Self {
+            namespaces: Namespaces::open()?,
+        })
+    }
+}
+
+#[async_trait]
+impl HotEngine for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    async fn place(&self) -> Result<Arc<dyn Place>> {
+        Ok(Arc::new(RedisPlace(self.namespaces.fresh())))
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        file == "messages"
+    }
+}
+
+struct RedisPlace(TestNamespace);
+
+#[async_trait]
+impl Place for RedisPlace {
+    async fn store(&self) -> Result<Arc<dyn Storage>> {
+        Err(Error::unsupported("redis", "being a store"))
+    }
+
+    async fn feed(&self) -> Result<Arc<dyn Feed>> {
+        let redis = larder_redis::Redis::connect(&self.0.url()).await?;
+        Ok(Arc::new(RedisFeed::open(&redis).await?))
     }
 }

@@ -27,6 +27,7 @@ mod group;
 mod hub;
 mod local;
 mod pubsub;
+mod pulse;
 mod reader;
 mod recorded;
 mod recorder;

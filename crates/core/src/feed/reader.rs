@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::change::{Change, Position};
 use super::gap::{Gap, GapReason};
 use super::group::{Group, GroupOptions};
-use super::recorded::Pulse;
+use super::pulse::Pulse;
 use super::tables::{ChangeRow, MarkRow};
 use super::tail::Tail;
 use super::watch::Watch;
@@ -123,6 +123,31 @@ impl ChangeFeed {
             watch: Arc::new(Watch::new(pulse)),
             options: Arc::new(options),
         })
+    }
+
+    /// Has the readers woken by what other processes
+    /// [announce](super::Recorded::announced_by) in this feed, which is kept meanwhile.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_core::feed::{ChangeFeed, ChangeFeedOptions, LocalFeed, Recorded, Recording};
+    /// # use larder_core::{Memory, models::Tag};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let (here, there) = (Memory::new(), Memory::new());
+    /// # let feed = Arc::new(LocalFeed::new()); // in life, one that goes through the store
+    /// // In the process that writes:
+    /// let store = Recorded::new(here, [Recording::of::<Tag>()]).announced_by(feed.clone());
+    /// // In the process that reads:
+    /// let options = ChangeFeedOptions::new();
+    /// let changes = ChangeFeed::new(Arc::new(there), options)?.woken_by(feed).await?;
+    /// # let _ = (store, changes); Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Feed::subscribe`](super::Feed::subscribe).
+    pub async fn woken_by(self, feed: Arc<dyn super::Feed>) -> Result<Self> {
+        self.watch.pulse().hear(feed).await?;
+        Ok(self)
     }
 
     /// The changes behind this position, at most so many; none if there are none yet.

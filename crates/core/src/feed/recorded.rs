@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use tokio::sync::watch;
-
+use super::pubsub::Feed;
+use super::pulse::Pulse;
 use super::reader::{ChangeFeed, ChangeFeedOptions};
 use super::recorder::{Recorder, save};
 use super::transaction::RecordedTransaction;
@@ -18,6 +17,7 @@ use crate::schema::Table;
 use crate::select::Select;
 use crate::storage::{Capabilities, NamedLock, Storage, Transaction, TxOptions};
 use crate::write::{Write, Written};
+use async_trait::async_trait;
 
 /// A table to be recorded.
 #[derive(Clone, Debug)]
@@ -125,24 +125,6 @@ pub struct Recorded {
     pulse: Pulse,
 }
 
-/// Tells the readers in this process that there are changes.
-#[derive(Clone, Debug)]
-pub(super) struct Pulse(Arc<watch::Sender<u64>>);
-
-impl Pulse {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
-
-    pub(super) fn beat(&self) {
-        self.0.send_modify(|beats| *beats = beats.wrapping_add(1));
-    }
-
-    pub(super) fn listen(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
-    }
-}
-
 impl Recorded {
     /// The store, recording these tables.
     pub fn new(inner: impl Storage, tables: impl IntoIterator<Item = Recording>) -> Self {
@@ -177,6 +159,19 @@ impl Recorded {
     /// leave the recorded tables alone in SQL.
     pub fn allow_sql_writes(mut self) -> Self {
         self.sql_writes = true;
+        self
+    }
+
+    /// Publishes a message without content after commits, to the topic `larder_changes`, for the
+    /// readers of other processes that are [woken by](ChangeFeed::woken_by) it: they then see a change
+    /// at once rather than when they look the next time. It goes out beside the commit, which does
+    /// not wait for it; commits that come meanwhile share the next one. If it is lost, the readers
+    /// look anyway.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn announced_by(self, feed: Arc<dyn Feed>) -> Self {
+        self.pulse.announce_by(feed);
         self
     }
 
@@ -215,7 +210,7 @@ impl Recorded {
             Ok((written, rows, changed)) => {
                 tx.commit().await?;
                 if changed {
-                    self.pulse.beat();
+                    self.pulse.commit();
                 }
                 Ok((written, rows))
             }

@@ -46,9 +46,10 @@ impl<T> fmt::Debug for Topic<T> {
     }
 }
 
-/// The values of a topic as they arrive. Dropping it ends it.
+/// The values of a topic as they arrive. Keeps the feed open; dropping it ends it.
 pub struct TopicSubscription<T> {
     messages: Subscription,
+    _feed: Arc<dyn Feed>,
     marker: PhantomData<fn() -> T>,
 }
 
@@ -96,6 +97,7 @@ impl<T: Serialize + DeserializeOwned> Topic<T> {
     pub async fn subscribe_with(&self, options: SubscribeOptions) -> Result<TopicSubscription<T>> {
         Ok(TopicSubscription {
             messages: self.feed.subscribe(&[&self.name], options).await?,
+            _feed: Arc::clone(&self.feed),
             marker: PhantomData,
         })
     }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::recorded::{Pulse, check_sql};
+use super::pulse::Pulse;
+use super::recorded::check_sql;
 use super::recorder::{Record, Recorder, save};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::RawStatement;
@@ -159,7 +160,7 @@ impl RecordedTransaction {
         self.insert_waiting(None).await?;
         self.inner.commit().await?;
         if lock(&self.waiting).inserted {
-            self.pulse.beat();
+            self.pulse.commit();
         }
         Ok(())
     }

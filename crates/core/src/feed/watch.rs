@@ -1,16 +1,13 @@
 //! [`Watch`]: how waiting readers learn that there may be something new.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch::Receiver;
 
 use super::change::Position;
+use super::pulse::{Pulse, either};
 use super::reader::ChangeFeed;
-use super::recorded::Pulse;
 
 /// Wakes the readers of one feed in this process.
 ///
@@ -40,17 +37,7 @@ impl Watch {
     /// Waits until there may be something that was not there when the beats were last looked at.
     /// May wake for nothing.
     pub(super) async fn wait(&self, feed: &ChangeFeed, beats: &mut Receiver<u64>) {
-        let mut changed = pin!(beats.changed());
-        let mut lead = pin!(self.lead(feed));
-        let either = poll_fn(|cx| {
-            let changed = changed.as_mut().poll(cx).is_ready();
-            if changed || lead.as_mut().poll(cx).is_ready() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
-        either.await;
+        either(beats.changed(), self.lead(feed)).await;
     }
 
     /// Once it is this one's turn, asks the store until the end has moved.
