@@ -43,6 +43,7 @@ files! {
     feeds,
     messages,
     sessions,
+    tower_sessions,
 }
 
 /// An engine to be tested.

@@ -58,11 +58,15 @@ mod id;
 mod options;
 mod sessions;
 mod stored;
+#[cfg(feature = "tower-sessions")]
+mod tower;
 
 pub use id::{SessionHash, SessionId};
 pub use options::SessionOptions;
 pub use sessions::{Session, SessionInfo, Sessions};
 pub use stored::StoredSessions;
+#[cfg(feature = "tower-sessions")]
+pub use tower::TowerSessions;
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
