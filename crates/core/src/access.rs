@@ -27,6 +27,10 @@ impl Select {
     /// A guess in one direction only: a `Point` is certain; a `Range` may read more than it
     /// returns (a filter beside the index), which is why engines run it with a budget.
     pub fn access(&self) -> Access {
+        // How long a full-text index takes, nobody knows.
+        if self.filter.has(|one| matches!(one, Filter::Matches { .. })) {
+            return Access::Scan;
+        }
         if let Some(keys) = self.pinned_keys() {
             return Access::Point { keys };
         }
@@ -156,7 +160,31 @@ fn indexes(table: &Table) -> impl Iterator<Item = &'static [usize]> {
 mod tests {
     use super::*;
     use crate::eval::fixture::USERS;
+    use crate::schema::Index;
+    use crate::search::SearchQuery;
     use crate::value::Value;
+
+    #[test]
+    fn a_search_is_never_quick_for_certain() {
+        let mut select = Select::new(&USERS);
+        let key = |value| Filter::Compare {
+            left: Expr::Column(0),
+            op: Comparison::Eq,
+            value: Value::Int(value),
+        };
+        select.filter = key(1);
+        assert_eq!(select.access(), Access::Point { keys: 1 });
+        static INDEX: Index = Index {
+            name: "users_search",
+            columns: &[1],
+        };
+        let search = Filter::Matches {
+            index: &INDEX,
+            query: SearchQuery::default(),
+        };
+        select.filter = key(1).and(Filter::Not(Box::new(search)));
+        assert_eq!(select.access(), Access::Scan);
+    }
 
     #[test]
     fn no_limit_is_too_large() {

@@ -73,9 +73,7 @@ pub(crate) fn select(select: &Select) -> Result<()> {
 pub(crate) fn engine(capabilities: &Capabilities, select: &Select) -> Result<()> {
     let refuse =
         |what| Err(Error::unsupported(capabilities.engine, what).with_table(select.table.name));
-    let has = |what: fn(&Filter) -> bool| {
-        has_condition(&select.filter, what) || has_condition(&select.having, what)
-    };
+    let has = |what: fn(&Filter) -> bool| select.filter.has(what) || select.having.has(what);
     if !capabilities.json_paths && has(|one| matches!(one, Filter::Json { .. })) {
         return refuse("conditions on what stands inside a JSON column (`path`)");
     }
@@ -89,16 +87,6 @@ pub(crate) fn engine(capabilities: &Capabilities, select: &Select) -> Result<()>
         );
     }
     Ok(())
-}
-
-/// Whether such a condition stands in a filter, on related rows too.
-fn has_condition(filter: &Filter, what: fn(&Filter) -> bool) -> bool {
-    match filter {
-        Filter::And(all) | Filter::Or(all) => all.iter().any(|one| has_condition(one, what)),
-        Filter::Not(inner) => has_condition(inner, what),
-        Filter::Related(related) => has_condition(&related.filter, what),
-        one => what(one),
-    }
 }
 
 /// Refuses conditions of upserts that engines would answer differently.
@@ -132,7 +120,7 @@ pub(crate) fn upsert(insert: &InsertRows, filter: &Filter) -> Result<()> {
 
 /// Whether a new row's value stands in a filter, of related rows too.
 fn compares_new(filter: &Filter) -> bool {
-    has_condition(filter, |one| matches!(one, Filter::CompareNew { .. }))
+    filter.has(|one| matches!(one, Filter::CompareNew { .. }))
 }
 
 /// Refuses to lock rows where nothing would hold the lock.
@@ -149,7 +137,7 @@ pub(crate) fn lock(db: &Db, select: &Select) -> Result<()> {
 
 /// Whether an aggregate stands in a filter, on related rows too.
 fn compares_aggregates(filter: &Filter) -> bool {
-    has_condition(filter, |one| {
+    filter.has(|one| {
         matches!(
             one,
             Filter::Compare {

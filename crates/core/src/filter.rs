@@ -210,6 +210,16 @@ impl Filter {
         }
     }
 
+    /// Whether such a condition stands in it, or in what it asks of related rows.
+    pub(crate) fn has(&self, what: fn(&Self) -> bool) -> bool {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().any(|one| one.has(what)),
+            Self::Not(inner) => inner.has(what),
+            Self::Related(related) => related.filter.has(what),
+            one => what(one),
+        }
+    }
+
     /// The conditions that must all hold, at the top of the tree.
     pub fn conjuncts(&self) -> &[Self] {
         match self {

@@ -135,8 +135,8 @@ impl<E: Entity> Search<E> {
     /// The query must filter by one [`matches`](Self::matches), joined to the rest by `and`, which
     /// is the search meant. Promised is: of two rows with as many words, the one with more of what
     /// was searched comes first; of two with the same of it, the one with fewer words. How several
-    /// words weigh against each other is the engine's own (SQLite's BM25, PostgreSQL's `ts_rank`),
-    /// so that the order may differ between engines. Every row found is read and weighed, whatever
+    /// words weigh against each other is the engine's own (SQLite's BM25, PostgreSQL's `ts_rank` of
+    /// the first 200,000 characters), so that the order may differ between engines. Every row found is read and weighed, whatever
     /// the limit.
     ///
     /// # Errors

@@ -107,9 +107,11 @@ pub(crate) fn rank(sql: &mut Sql, scope: Scope) {
         // BM25, which is smaller for rows that fit better.
         (Dialect::Sqlite, _) => sql.push("-_s.rank"),
         (Dialect::Postgres, Some(index)) => {
-            sql.push("ts_rank(to_tsvector('pg_catalog.simple', ");
+            sql.push("ts_rank(to_tsvector('pg_catalog.simple', left(");
             all_words(sql, index, scope);
-            sql.push("), ");
+            sql.push(", ");
+            sql.number(WEIGHED_CHARS_MAX);
+            sql.push(")), ");
             sql.placeholder();
             // 1: divided by the logarithm of the number of words.
             sql.push("::tsquery, 1)");
@@ -117,6 +119,10 @@ pub(crate) fn rank(sql: &mut Sql, scope: Scope) {
         (Dialect::Postgres, None) => sql.push("NULL"), // nothing can be searched
     }
 }
+
+/// How much of a text PostgreSQL weighs, in characters. A vector with positions holds 1 MiB, which
+/// texts may fit without them and not with them; of words that are all different, this fits.
+const WEIGHED_CHARS_MAX: usize = 200_000;
 
 /// What the rank takes on PostgreSQL: any of the words wanted.
 pub(crate) fn rank_param(query: &SearchQuery) -> String {

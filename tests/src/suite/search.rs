@@ -508,6 +508,17 @@ async fn words_far_into_a_text_are_found(db: TestDb) -> Result<()> {
     Ok(())
 }
 
+async fn texts_that_are_full_of_different_words_are_ranked(db: TestDb) -> Result<()> {
+    if cannot(&db).await? {
+        return Ok(());
+    }
+    let all: Vec<_> = (0..120_000).map(|at| format!("{at:x}z")).collect();
+    notes(&db, &[("long fox", Some(&all.join(" "))), ("fox", None)]).await?;
+    assert_eq!(ranked(&db, "fox").await?, [2, 1]);
+    assert_eq!(found(&db, "ffffz 1234z").await?, [1]);
+    Ok(())
+}
+
 /// A random text of few words, so that they meet, and of all kinds of marks.
 fn text(rng: &mut Rng, marks: &[&str]) -> String {
     const WORDS: [&str; 14] = [
@@ -593,6 +604,7 @@ tests![
     a_search_with_nul_is_words_too,
     long_words_and_long_searches_have_bounds,
     words_far_into_a_text_are_found,
+    texts_that_are_full_of_different_words_are_ranked,
     every_engine_finds_what_the_rule_says,
     posts_are_searched,
 ];
