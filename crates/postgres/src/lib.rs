@@ -51,10 +51,12 @@ pub mod migrate;
 mod numeric;
 mod options;
 mod pool;
+pub mod rate_limit;
 mod raw;
 mod read;
 mod replicated;
 mod row;
+pub mod session;
 mod statement;
 mod storage;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]

@@ -1,14 +1,16 @@
 //! What each engine brings to the hot path.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_core::feed::{Feed, LocalFeed};
-use larder_core::{Error, ErrorKind, Result, Storage, StoredSessions, Table};
+use larder_core::{Clock, Db, Error, ErrorKind, Result, Storage, StoredSessions, Table};
+use larder_core::{LocalRateLimiter, RateLimiter};
 use larder_postgres::{PostgresFeed, PostgresOptions};
-use larder_redis::RedisFeed;
+use larder_redis::{RedisFeed, RedisOptions};
+use larder_sql::SqlRateLimiter;
 use larder_sqlite::SqliteFeed;
 use larder_sqlite::feed::FeedOptions;
 use tempfile::TempDir;
@@ -38,6 +40,7 @@ impl HotEngine for Memory {
         Ok(Arc::new(MemoryPlace {
             store: larder_core::Memory::new(),
             feed: LocalFeed::new(),
+            limiter: OnceLock::new(),
         }))
     }
 }
@@ -45,6 +48,7 @@ impl HotEngine for Memory {
 struct MemoryPlace {
     store: larder_core::Memory,
     feed: LocalFeed,
+    limiter: OnceLock<LocalRateLimiter>,
 }
 
 #[async_trait]
@@ -56,7 +60,18 @@ impl Place for MemoryPlace {
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
         Ok(Arc::new(self.feed.clone()))
     }
+
+    async fn rate_limiter(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn RateLimiter>> {
+        let limiter = || match clock {
+            Some(clock) => LocalRateLimiter::with_clock(KEYS_MAX, clock),
+            None => LocalRateLimiter::keys_max(KEYS_MAX),
+        };
+        Ok(Arc::new(self.limiter.get_or_init(limiter).clone()))
+    }
 }
+
+/// Keys that the limiter within the process keeps.
+const KEYS_MAX: usize = 1_000;
 
 /// A SQLite file in a directory of its own.
 pub struct Sqlite;
@@ -105,6 +120,12 @@ impl Place for SqlitePlace {
         Ok(Arc::new(
             SqliteFeed::open(&self.open().await?, options).await?,
         ))
+    }
+
+    async fn rate_limiter(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn RateLimiter>> {
+        let store = self.open().await?;
+        let limiter = store.rate_limiter().await?;
+        Ok(told_by(clock, store, limiter))
     }
 }
 
@@ -164,9 +185,27 @@ impl Place for PostgresPlace {
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
         Ok(Arc::new(PostgresFeed::open(&self.open().await?).await?))
     }
+
+    async fn rate_limiter(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn RateLimiter>> {
+        let store = self.open().await?;
+        let limiter = store.rate_limiter().await?;
+        Ok(told_by(clock, store, limiter))
+    }
 }
 
-/// A namespace of a Redis server. It is no store yet.
+/// The limiter, or one by the test's clock on the same table.
+fn told_by(
+    clock: Option<Arc<dyn Clock>>,
+    store: impl Storage,
+    limiter: SqlRateLimiter,
+) -> Arc<dyn RateLimiter> {
+    match clock {
+        Some(clock) => Arc::new(SqlRateLimiter::with_clock(Db::new(store), clock)),
+        None => Arc::new(limiter),
+    }
+}
+
+/// A namespace of a Redis server.
 pub struct Redis {
     namespaces: Namespaces,
 }
@@ -190,24 +229,40 @@ impl HotEngine for Redis {
     }
 
     async fn place(&self) -> Result<Arc<dyn Place>> {
-        Ok(Arc::new(RedisPlace(self.namespaces.fresh())))
+        let place = RedisPlace(self.namespaces.fresh());
+        place.open().await?.create_tables(&tables()).await?;
+        Ok(Arc::new(place))
     }
 
     fn wants(&self, file: &str) -> bool {
-        file == "messages"
+        ["messages", "rate_limits", "sessions", "tower_sessions"].contains(&file)
     }
 }
 
 struct RedisPlace(TestNamespace);
 
+impl RedisPlace {
+    async fn open(&self) -> Result<larder_redis::Redis> {
+        let options = RedisOptions::new(&self.0.url())?.tables(&tables());
+        larder_redis::Redis::connect_with(options).await
+    }
+}
+
 #[async_trait]
 impl Place for RedisPlace {
     async fn store(&self) -> Result<Arc<dyn Storage>> {
-        Err(Error::unsupported("redis", "being a store"))
+        Ok(Arc::new(self.open().await?))
+    }
+
+    async fn rate_limiter(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn RateLimiter>> {
+        let limiter = self.open().await?.rate_limiter();
+        Ok(Arc::new(match clock {
+            Some(clock) => limiter.with_clock(clock),
+            None => limiter,
+        }))
     }
 
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
-        let redis = larder_redis::Redis::connect(&self.0.url()).await?;
-        Ok(Arc::new(RedisFeed::open(&redis).await?))
+        Ok(Arc::new(RedisFeed::open(&self.open().await?).await?))
     }
 }

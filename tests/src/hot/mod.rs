@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use larder_core::feed::Feed;
 use larder_core::rows::BoxFuture;
-use larder_core::{Result, Storage};
+use larder_core::{Clock, RateLimiter, Result, Storage};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::harness::run_within;
@@ -42,6 +42,7 @@ files! {
     consumers,
     feeds,
     messages,
+    rate_limits,
     sessions,
     tower_sessions,
 }
@@ -72,6 +73,9 @@ pub trait Place: Send + Sync {
 
     /// A feed for messages.
     async fn feed(&self) -> Result<Arc<dyn Feed>>;
+
+    /// The rate limits, by this clock or the store's own; in memory the first call decides.
+    async fn rate_limiter(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn RateLimiter>>;
 }
 
 /// One test: a name and what it does in a fresh place.

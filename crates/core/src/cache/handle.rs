@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::barred::Barred;
-use super::breaker::Breaker;
 use super::entry::CacheEntry;
 use super::envelope::{self, Opened, Read};
 use super::flight::Flights;
@@ -23,6 +22,7 @@ use super::options::CacheOptions;
 use super::shape::shape_of;
 use super::store::{CacheStore, NewEntry};
 use super::{forget, listen};
+use crate::breaker::Breaker;
 use crate::error::Result;
 
 /// The longest key that a store sees as it is, in bytes; of a longer one it sees a hash.

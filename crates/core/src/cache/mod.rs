@@ -30,7 +30,6 @@
 //! et al.: Scaling Memcache at Facebook, NSDI 2013), from which leases are taken.
 
 mod barred;
-mod breaker;
 mod entry;
 mod envelope;
 mod flight;

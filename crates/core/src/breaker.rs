@@ -1,4 +1,4 @@
-//! [`Breaker`]: asks a cache that fails only now and then.
+//! [`Breaker`]: asks what fails only now and then.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// Counts failures in a row. After some, calls are refused for a while; then one is let through to
 /// see, and if it fails, the pause is twice as long.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     failures: AtomicU32,
     /// When the next call may go, in milliseconds from `started`.
     closed_until: AtomicU64,
@@ -30,7 +30,7 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Whether a call may be made. The first one after a pause extends it, so that one goes alone.
-    pub(super) fn allows(&self) -> bool {
+    pub(crate) fn allows(&self) -> bool {
         let failures = self.failures.load(Ordering::Relaxed);
         if failures < FAILURES_MAX {
             return true;
@@ -47,7 +47,7 @@ impl Breaker {
     }
 
     /// Takes note of how a call went.
-    pub(super) fn note(&self, well: bool) {
+    pub(crate) fn note(&self, well: bool) {
         if well {
             if self.failures.load(Ordering::Relaxed) != 0 {
                 self.failures.store(0, Ordering::Relaxed);
