@@ -61,6 +61,11 @@ bench-peers *arguments:
     done
     "$CARGO_TARGET_DIR/release/peers-runner" {{ arguments }}
 
+# A load run of the service on this machine, on SQLite and PostgreSQL; `--help` tells what it takes
+load *arguments:
+    cargo build --release --locked -p larder --bin larder
+    cargo run --release --locked -p larder --example load -- {{ arguments }}
+
 # The API documentation, warnings denied
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

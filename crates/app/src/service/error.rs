@@ -152,6 +152,11 @@ impl From<Error> for ApiError {
                 tracing::warn!(target: "larder::service", kind = ?error.kind(), %error, "the store is busy");
                 Self::busy()
             }
+            ErrorKind::Unsupported => {
+                tracing::error!(target: "larder::service", %error, "the engine cannot do this");
+                let problem = error.message().to_owned();
+                Self::new(StatusCode::NOT_IMPLEMENTED, "service", problem)
+            }
             ErrorKind::Unknown => {
                 tracing::error!(target: "larder::service", %error, "the outcome of a write is unknown");
                 Self::new(
