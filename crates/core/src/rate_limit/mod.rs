@@ -40,15 +40,23 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "tower")]
+mod client;
 mod gcra;
 mod guarded;
 mod key;
+#[cfg(feature = "tower")]
+mod layer;
 mod local;
 mod quota;
 
+#[cfg(feature = "tower")]
+pub use client::TrustedProxies;
 pub use gcra::{Arrival, Step};
 pub use guarded::{GuardOptions, GuardedRateLimiter, OnFailure};
 pub use key::stored_key;
+#[cfg(feature = "tower")]
+pub use layer::{RateLimitLayer, RateLimited};
 pub use local::LocalRateLimiter;
 pub use quota::Quota;
 
