@@ -13,12 +13,14 @@
 //! checkout on another system has the same checksum. History and checksums are those of refinery:
 //! its command line reads the same files and agrees on what is applied.
 
+mod facts;
 mod plan;
 mod script;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use facts::Facts;
 pub use plan::{
     AppliedMigration, MigrationRun, MigrationState, MigrationStatus, Rollback, StoredDown,
 };

@@ -10,6 +10,7 @@ mod read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use larder_core::migration::Facts;
 use larder_core::{Error, ErrorKind, Result};
 use tokio_postgres::Client;
 
@@ -127,31 +128,11 @@ impl Schema {
 
     /// One sentence per difference, naming the thing and both sides; empty if there is none.
     pub fn differences(&self, other: &Self, names: (&str, &str)) -> Vec<String> {
-        let (ours, theirs) = (self.facts(), other.facts());
-        let subjects: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        let difference = |subject: &String| match (ours.get(subject), theirs.get(subject)) {
-            (Some(one), Some(two)) if one == two => None,
-            (Some(one), Some(two)) => Some(format!(
-                "{subject} is {one} in {}, but {two} in {}",
-                names.0, names.1
-            )),
-            (one, two) => {
-                let fact = one.or(two)?;
-                let (has, lacks) = if one.is_some() {
-                    names
-                } else {
-                    (names.1, names.0)
-                };
-                Some(format!(
-                    "{subject} ({fact}) is in {has}, but not in {lacks}"
-                ))
-            }
-        };
-        subjects.into_iter().filter_map(difference).collect()
+        self.facts().differences(&other.facts(), names)
     }
 
-    fn facts(&self) -> BTreeMap<String, String> {
-        let mut facts = BTreeMap::new();
+    fn facts(&self) -> Facts {
+        let mut facts = Facts::default();
         for (name, table) in &self.tables {
             table.facts(name, &mut facts);
         }
@@ -169,7 +150,7 @@ impl Schema {
 }
 
 impl TableSchema {
-    fn facts(&self, name: &str, facts: &mut BTreeMap<String, String>) {
+    fn facts(&self, name: &str, facts: &mut Facts) {
         let mut kind = if self.unlogged { "unlogged" } else { "logged" }.to_owned();
         if let Some(by) = &self.partitioned {
             kind.push_str(" and partitioned by ");

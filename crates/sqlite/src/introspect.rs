@@ -8,6 +8,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use larder_core::migration::Facts;
 use larder_core::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
@@ -113,31 +114,11 @@ impl Schema {
 
     /// One sentence per difference, naming the thing and both sides; empty if there is none.
     pub fn differences(&self, other: &Self, names: (&str, &str)) -> Vec<String> {
-        let (ours, theirs) = (self.facts(), other.facts());
-        let subjects: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        let difference = |subject: &String| match (ours.get(subject), theirs.get(subject)) {
-            (Some(one), Some(two)) if one == two => None,
-            (Some(one), Some(two)) => Some(format!(
-                "{subject} is {one} in {}, but {two} in {}",
-                names.0, names.1
-            )),
-            (one, two) => {
-                let fact = one.or(two)?;
-                let (has, lacks) = if one.is_some() {
-                    names
-                } else {
-                    (names.1, names.0)
-                };
-                Some(format!(
-                    "{subject} ({fact}) is in {has}, but not in {lacks}"
-                ))
-            }
-        };
-        subjects.into_iter().filter_map(difference).collect()
+        self.facts().differences(&other.facts(), names)
     }
 
-    fn facts(&self) -> BTreeMap<String, String> {
-        let mut facts = BTreeMap::new();
+    fn facts(&self) -> Facts {
+        let mut facts = Facts::default();
         for (name, table) in &self.tables {
             let strict = if table.strict { "STRICT" } else { "not STRICT" };
             let rowid = if table.without_rowid {
