@@ -244,6 +244,8 @@ struct RedisPlace(TestNamespace);
 impl RedisPlace {
     async fn open(&self) -> Result<larder_redis::Redis> {
         let options = RedisOptions::new(&self.0.url())?.tables(&tables());
+        // The machine may be busy with other tests.
+        let options = options.connect_timeout(Duration::from_secs(30));
         larder_redis::Redis::connect_with(options).await
     }
 }

@@ -10,6 +10,10 @@ use super::{Arrival, Outcome, Quota, RateLimiter, stored_key};
 use crate::breaker::Breaker;
 use crate::error::{Error, ErrorKind, Result};
 
+/// How long a sweep of the keys that are blocked no more lasts, in nanoseconds: under a flood of
+/// keys each refusal would look at all of them.
+const SWEEP_EVERY: i64 = 1_000_000_000;
+
 /// What to do with a request when the store does not answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
@@ -101,7 +105,14 @@ pub struct GuardedRateLimiter {
     options: GuardOptions,
     breaker: Breaker,
     started: Instant,
-    blocked: Mutex<HashMap<Box<[u8]>, Blocked>>,
+    blocked: Mutex<BlockedKeys>,
+}
+
+#[derive(Debug, Default)]
+struct BlockedKeys {
+    keys: HashMap<Box<[u8]>, Blocked>,
+    /// Not to be swept again before.
+    sweep_at: i64,
 }
 
 /// What is known of a key that was turned away, by this process's time.
@@ -139,14 +150,14 @@ impl GuardedRateLimiter {
         self.started.elapsed().as_nanos() as i64 // 292 years
     }
 
-    fn blocked(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Blocked>> {
+    fn blocked(&self) -> MutexGuard<'_, BlockedKeys> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer to a key of which it is known without asking.
     fn refused(&self, key: &str, quota: &Quota, cost: u32) -> Option<Outcome> {
         let now = self.now();
-        let blocked = *self.blocked().get(&*stored_key(key))?;
+        let blocked = *self.blocked().keys.get(&*stored_key(key))?;
         if blocked.quota != *quota || blocked.until <= now || cost == 0 {
             return None;
         }
@@ -166,14 +177,8 @@ impl GuardedRateLimiter {
             until: asked.saturating_add(nanos(lasts)),
         };
         let (now, keys_max) = (self.now(), self.options.blocked_max);
-        let mut blocked = self.blocked();
-        if blocked.len() >= keys_max {
-            blocked.retain(|_, one| one.until > now);
-        }
-        // The others are asked for again and again.
-        if blocked.len() < keys_max {
-            blocked.insert(stored_key(key).into(), new);
-        }
+        self.blocked()
+            .insert(stored_key(key).into(), new, now, keys_max);
     }
 
     /// Asks the store within the budget.
@@ -209,6 +214,20 @@ impl GuardedRateLimiter {
     }
 }
 
+impl BlockedKeys {
+    /// Remembers a key, if there is room. The others are asked for again and again, which costs them
+    /// no more than it did before.
+    fn insert(&mut self, key: Box<[u8]>, new: Blocked, now: i64, keys_max: usize) {
+        if self.keys.len() >= keys_max && self.sweep_at <= now {
+            self.keys.retain(|_, one| one.until > now);
+            self.sweep_at = now.saturating_add(SWEEP_EVERY);
+        }
+        if self.keys.len() < keys_max || self.keys.contains_key(&key) {
+            self.keys.insert(key, new);
+        }
+    }
+}
+
 #[async_trait]
 impl RateLimiter for GuardedRateLimiter {
     /// Never an error.
@@ -230,7 +249,7 @@ impl RateLimiter for GuardedRateLimiter {
 
     async fn reset(&self, key: &str) -> Result<()> {
         let reset = self.ask(self.store.reset(key)).await;
-        self.blocked().remove(&*stored_key(key));
+        self.blocked().keys.remove(&*stored_key(key));
         reset
     }
 
@@ -241,4 +260,30 @@ impl RateLimiter for GuardedRateLimiter {
 
 fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocked_keys_are_bounded_and_swept_once_in_a_while() {
+        let mut blocked = BlockedKeys::default();
+        let until = |until| Blocked {
+            quota: Quota::per_hour(1),
+            arrival: Arrival(until),
+            until,
+        };
+        let key = |number: u8| -> Box<[u8]> { [number].into() };
+        for number in 0..10 {
+            blocked.insert(key(number), until(5), 0, 3);
+        }
+        assert_eq!(blocked.keys.len(), 3);
+        blocked.insert(key(0), until(7), 6, 3);
+        assert_eq!(blocked.keys[&key(0)].until, 7, "it has its place");
+        blocked.insert(key(8), until(9), 6, 3);
+        assert_eq!(blocked.keys.len(), 3, "not swept again so soon");
+        blocked.insert(key(8), until(SWEEP_EVERY + 9), SWEEP_EVERY, 3);
+        assert_eq!(blocked.keys.len(), 1);
+    }
 }

@@ -122,7 +122,7 @@ impl TowerSessions {
         Ok(SessionChange {
             user: self.user(&record.data),
             data: Some(encode(&record.data, self.options.data_bytes_max)?),
-            idle: Some(time_left(record)),
+            idle: Some(time_left(record).min(self.options.lifetime)), // or it is never purged
             ..SessionChange::default()
         })
     }
