@@ -43,13 +43,16 @@ type CostOf = dyn Fn(&Parts) -> u32 + Send + Sync;
 /// use larder_core::rate_limit::{LocalRateLimiter, Quota, RateLimitLayer};
 /// use http::request::Parts;
 ///
+/// #[derive(Clone)]
+/// struct User { key: i64 } // as whoever authenticates the request puts it into its extensions
+///
 /// # fn layer() -> larder_core::Result<()> {
-/// let by_token = |request: &Parts| {
-///     let token = request.headers.get("authorization")?; // who has none is not limited by it
-///     Some(token.to_str().ok()?.to_owned())
+/// let by_user = |request: &Parts| {
+///     let user = request.extensions.get::<User>()?; // who is not signed in is not limited by it
+///     Some(user.key.to_string())
 /// };
 /// let limiter = LocalRateLimiter::new(); // or the guarded one of a store
-/// let layer = RateLimitLayer::new("api", Quota::per_minute(100), limiter, by_token)?;
+/// let layer = RateLimitLayer::new("api", Quota::per_minute(100), limiter, by_user)?;
 /// // Router::new().route(..).layer(layer)
 /// # Ok(()) }
 /// ```
@@ -78,7 +81,8 @@ impl RateLimitLayer {
     /// A limit of this name. `key` says under what a request counts; one of which it says `None` is
     /// not limited.
     ///
-    /// Keys of different names do not meet in the limiter: each is preceded by the name.
+    /// Keys of different names do not meet in the limiter: each is preceded by the name. They are kept
+    /// as they are: name a user, not their token.
     ///
     /// # Errors
     /// `Misuse` for a name that is empty, longer than 50 bytes or has other characters than letters,

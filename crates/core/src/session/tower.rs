@@ -87,8 +87,8 @@ impl TowerSessions {
     }
 
     /// Under which name sessions hold whose they are, a text or a number: so that
-    /// [`revoke_all`](SessionStore::revoke_all) and [`list`](SessionStore::list) find them.
-    /// Default: nowhere.
+    /// [`revoke_all`](SessionStore::revoke_all) and [`list`](SessionStore::list) find them. A session
+    /// that holds nobody any more is still found as its last user's. Default: nowhere.
     #[must_use]
     pub fn user_from(mut self, name: &str) -> Self {
         self.user_from = Some(name.into());
