@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use larder_core::feed;
 use larder_core::rows::BoxFuture;
 use larder_core::{Error, ErrorKind, Result, Storage, Table};
 use larder_postgres::PostgresOptions;
@@ -32,6 +33,70 @@ impl Engine for Memory {
             again: None,
         })
     }
+}
+
+/// Another engine, all of whose writes are recorded in a feed of changes: nobody may notice.
+pub struct Recording<E> {
+    /// The profile's name in the list of tests.
+    pub name: &'static str,
+    /// The engine.
+    pub engine: E,
+    /// The files of the suite that recording changes something for; all if `None`.
+    pub files: Option<&'static [&'static str]>,
+}
+
+/// What writes, and how.
+pub const WRITES: &[&str] = &[
+    "cascades",
+    "conditional_upserts",
+    "constraints",
+    "crud",
+    "deadlines",
+    "defaults",
+    "effects",
+    "inserting",
+    "locking",
+    "transactions",
+    "types",
+    "updates",
+    "upserts",
+];
+
+#[async_trait]
+impl<E: Engine> Engine for Recording<E> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh> {
+        let mut all = tables.to_vec();
+        all.extend(feed::tables());
+        let fresh = self.engine.fresh(&all).await?;
+        let tables = tables.to_vec();
+        let again = fresh.again.map(|again| {
+            let tables = tables.clone();
+            let again = move || -> BoxFuture<'static, Result<Arc<dyn Storage>>> {
+                let (opening, tables) = (again(), tables.clone());
+                Box::pin(async move { Ok(recorded(opening.await?, &tables)) })
+            };
+            Box::new(again) as _
+        });
+        Ok(Fresh {
+            storage: recorded(fresh.storage, &tables),
+            again,
+            ..fresh
+        })
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        self.files.is_none_or(|files| files.contains(&file))
+    }
+}
+
+fn recorded(storage: Arc<dyn Storage>, tables: &[&'static Table]) -> Arc<dyn Storage> {
+    let tables = tables.iter().copied();
+    let tables = tables.map(|table| feed::Recording::of_table(table).with_rows());
+    Arc::new(feed::Recorded::from_shared(storage, tables).allow_sql_writes())
 }
 
 /// A SQLite file in a directory of its own.

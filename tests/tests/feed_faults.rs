@@ -207,3 +207,12 @@ async fn readers_of_a_file_are_woken_by_messages() -> Result<()> {
     ];
     a_feed_wakes_the_readers([Arc::new(here), Arc::new(there)], feeds).await
 }
+
+#[tokio::test]
+async fn redis_has_no_feed_of_changes_and_says_so() -> Result<()> {
+    let server = RedisServer::start().expect("a server");
+    let redis = Arc::new(Redis::connect(&server.url()).await?);
+    let refused = ChangeFeed::new(redis, ChangeFeedOptions::new()).expect_err("refused");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    Ok(())
+}

@@ -1,10 +1,17 @@
-//! The suite on the in-memory store.
+//! The suite on the in-memory store, and around it what records all that is written.
 
 use std::process::ExitCode;
 
-use larder_tests::engines::Memory;
+use larder_tests::engines::{Memory, Recording};
 use larder_tests::run;
 
 fn main() -> ExitCode {
-    run(vec![Box::new(Memory)])
+    run(vec![
+        Box::new(Memory),
+        Box::new(Recording {
+            name: "memory-recorded",
+            engine: Memory,
+            files: None,
+        }),
+    ])
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use larder_tests::databases::Databases;
-use larder_tests::engines::Postgres;
+use larder_tests::engines::{Postgres, Recording, WRITES};
 use larder_tests::run;
 
 /// What unnamed statements change, as behind a pooler: how every statement travels.
@@ -43,9 +43,19 @@ fn main() -> ExitCode {
         }),
         Box::new(Postgres {
             name: "postgres-unprepared",
-            databases,
+            databases: Arc::clone(&databases),
             options: |options| options.prepared_statements(false),
             files: Some(UNPREPARED),
+        }),
+        Box::new(Recording {
+            name: "postgres-recorded",
+            engine: Postgres {
+                name: "postgres",
+                databases,
+                options: |options| options,
+                files: None,
+            },
+            files: Some(WRITES),
         }),
     ])
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use larder_sqlite::{JournalMode, SqliteOptions};
-use larder_tests::engines::{SqliteFile, SqliteInMemory};
+use larder_tests::engines::{Recording, SqliteFile, SqliteInMemory, WRITES};
 use larder_tests::run;
 
 /// What a profile of writing changes.
@@ -47,6 +47,15 @@ fn main() -> ExitCode {
             name: "sqlite-unparked",
             options: |path| SqliteOptions::new(path).parked_snapshots(false),
             files: Some(READING),
+        }),
+        Box::new(Recording {
+            name: "sqlite-recorded",
+            engine: SqliteFile {
+                name: "sqlite-file",
+                options: |path| SqliteOptions::new(path),
+                files: None,
+            },
+            files: Some(WRITES),
         }),
     ])
 }

@@ -18,6 +18,11 @@ impl Postgres {
     /// that a role that may not create tables gets by with a migration that runs the statements of
     /// `larder_sql::change_log`.
     ///
+    /// The numbers of transactions are the server's own. Leave the tables out of a dump that is
+    /// restored on another server, or empty them there: it would number new changes anew, and readers
+    /// would look for them behind the old ones. A transaction that has written and stays open holds
+    /// the feed back, whichever database of the server it is in; so does a prepared one.
+    ///
     /// # Errors
     /// `Schema` if the tables can neither be found nor created.
     pub async fn create_change_log(&self) -> Result<()> {

@@ -12,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::connection::Failure;
 use crate::database::Database;
+use crate::error;
 use crate::listener;
 use crate::storage::Postgres;
 
@@ -21,6 +22,8 @@ pub use larder_core::feed::*;
 /// The longest message: of the 7,999 bytes that a notification can have, what is left after the
 /// topic, in base64.
 const PAYLOAD_MAX: usize = 5_800;
+/// How long the server may take to publish a message, once there is a connection.
+const PUBLISH_MAX: Duration = Duration::from_secs(10);
 /// How long subscribing waits for the server to listen.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 
@@ -85,7 +88,11 @@ impl Feed for PostgresFeed {
             [(&channel, Type::TEXT), (&text, Type::TEXT)];
         let mut lease = self.database.acquire(None).await?;
         lease.begin();
-        let notified = lease.query_typed("SELECT pg_notify($1, $2)", &values).await;
+        let notifying = lease.query_typed("SELECT pg_notify($1, $2)", &values);
+        let Ok(notified) = timeout(PUBLISH_MAX, notifying).await else {
+            // Still at it, the connection is cleaned before anybody else has it.
+            return Err(error::unknown_outcome());
+        };
         lease.end();
         match notified {
             Ok(_) => Ok(()),

@@ -40,6 +40,9 @@
 //! - What no index serves is read whole, and sorted, grouped and joined in this process.
 //! - A write is one script, and keeps the server from all else until it is done: 10,000 rows take
 //!   it some tenths of a second.
+//! - It keeps no feed of changes ([`ChangeFeed`](feed::ChangeFeed) refuses it): transactions commit in
+//!   another order than they draw their keys in, so that a reader would skip some. Messages are
+//!   carried by [`RedisFeed`].
 //! - A key that a dropped transaction has taken is not given again.
 
 #![allow(

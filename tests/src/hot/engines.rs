@@ -205,7 +205,7 @@ fn told_by(
     }
 }
 
-/// A namespace of a Redis server.
+/// A namespace of a Redis server. As a store it has no feed of changes.
 pub struct Redis {
     namespaces: Namespaces,
 }

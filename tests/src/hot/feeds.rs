@@ -114,6 +114,23 @@ async fn every_kind_of_write_is_recorded(place: Arc<dyn Place>) -> Result<()> {
     Ok(())
 }
 
+async fn a_changed_key_is_a_row_that_went_and_one_that_came(place: Arc<dyn Place>) -> Result<()> {
+    let (db, changes) = recording(&place, [Recording::of::<Tag>().with_rows()]).await?;
+    let tag = tag(&db, "a").await?;
+    let moved = db.query::<Tag>().filter(Tag::ID.eq(tag.id));
+    assert_eq!(moved.update(Tag::ID.set(Id::new(77))).await?, 1);
+    let nobody = db.query::<Tag>().filter(Tag::ID.eq(tag.id));
+    assert_eq!(nobody.update(Tag::ID.set(Id::new(78))).await?, 0);
+    let found = all(&db, &changes).await?;
+    let rows: Vec<_> = found.iter().map(Change::row_of::<Tag>).collect::<Result<_>>()?;
+    let new = db.find::<Tag>(Id::new(77)).await?;
+    assert_eq!(rows, [Some(tag.clone()), Some(tag), Some(new)]);
+    let operations = found.iter().map(|change| change.operation);
+    let expected = [Operation::Insert, Operation::Delete, Operation::Insert];
+    assert!(operations.eq(expected), "{found:?}");
+    Ok(())
+}
+
 async fn writes_answer_as_without_recording(place: Arc<dyn Place>) -> Result<()> {
     let (db, changes) = recording(&place, [Recording::of::<Tag>()]).await?;
     let tag = tag(&db, "a").await?;
@@ -299,8 +316,9 @@ async fn node(db: &Db, parent_id: Option<Id<Node>>) -> Result<Id<Node>> {
 async fn what_cannot_be_recorded_is_refused(place: Arc<dyn Place>) -> Result<()> {
     let (db, changes) = recording(&place, [Recording::of::<Tag>()]).await?;
     let tag = tag(&db, "a").await?;
-    let moved = db.update(tag.id, Tag::ID.set(Id::new(77))).await;
-    refused(moved, ErrorKind::Unsupported);
+    let other = Tag { id: Id::new(77), ..tag.clone() };
+    let upsert = db.upsert([other]).on(Tag::NAME).update(Tag::ID);
+    refused(upsert.run().await, ErrorKind::Unsupported);
     if db.capabilities().raw_sql.is_some() {
         let sql = db.sql("DELETE FROM tags").execute().await;
         refused(sql, ErrorKind::Unsupported);
@@ -627,6 +645,7 @@ async fn purges_at_a_time_do_not_move_the_mark_back(place: Arc<dyn Place>) -> Re
 
 tests![
     every_kind_of_write_is_recorded,
+    a_changed_key_is_a_row_that_went_and_one_that_came,
     writes_answer_as_without_recording,
     recorded_rows_come_back_whole,
     what_is_undone_is_not_recorded,

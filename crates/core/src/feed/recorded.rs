@@ -84,7 +84,8 @@ impl Recording {
 /// | updates by key, by rows or by a filter | `Update`, one for each row |
 /// | deletions by key or by a filter | `Delete`, one for each row |
 /// | what goes with a deleted parent, or is set to NULL, as models say | `Delete` or `Update`, children first |
-/// | changing a recorded row's key | refused (`Unsupported`) |
+/// | changing keys, by an update with a filter | `Delete` under the old key, `Insert` under the new one |
+/// | changing keys by an upsert | refused (`Unsupported`) |
 /// | statements in SQL that may write | refused (`Unsupported`), or with [`allow_sql_writes`](Self::allow_sql_writes) not recorded |
 ///
 /// Not seen is what does not come through this handle: other programs, migrations, triggers, and
@@ -93,7 +94,8 @@ impl Recording {
 /// A recorded write costs a transaction of its own, the insertion of its changes, and the reading of
 /// the whole rows it changes, which are in memory meanwhile. Inside a transaction the changes are
 /// inserted together at its end, or whenever a thousand have come up. A deletion that may cascade
-/// into recorded tables first locks and reads what it takes along, level by level. Other writes cost
+/// into recorded tables first locks and reads what it takes along, level by level; so does an update
+/// that changes keys. Other writes cost
 /// nothing more. The tables of [`tables`](super::tables) must exist.
 ///
 /// Inside a transaction, a recorded write whose future is dropped before it has answered makes the

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cascade::Cascades;
+use super::cascade::{Cascades, having_keys};
 use super::change::Operation;
 use super::tables::ChangeRow;
 use super::{Recording, values};
@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::eval::{Names, Stored, deliver, project};
+use crate::filter::Filter;
 use crate::rows::{Flow, Row, Rows, Sink};
 use crate::schema::Table;
 use crate::select::{Output, Select};
@@ -79,10 +80,11 @@ impl Recorder {
             let message = "the recording leaves out a column that the table does not have";
             return Err(Error::misuse(message).or_column(table.name, column));
         }
-        if sets_key(&write.op) {
+        if sets_key(&write.op) && !matches!(write.op, WriteOp::Update(_)) {
             return Err(Error::unsupported(
                 "a recorded table",
-                "changing a row's key: which row it was cannot be told; delete it and insert another",
+                "changing keys by an upsert or by rows, because which rows they were cannot be told; \
+                 update them by a filter",
             )
             .with_table(table.name));
         }
@@ -98,6 +100,9 @@ impl Recorder {
     ) -> Result<(Written, Rows, Vec<Record>)> {
         if matches!(write.op, WriteOp::Delete(_)) && self.cascades.begin_at(write.table()) {
             return self.delete(tx, write, rows).await;
+        }
+        if sets_key(&write.op) {
+            return self.rename(tx, write, rows).await;
         }
         let operation = operation(&write.op);
         let (table, output) = (write.table(), write.returning.clone());
@@ -132,7 +137,7 @@ impl Recorder {
         // By their keys: these rows are locked, and others may satisfy the filter by now.
         let mut write = Write::new(WriteOp::Delete(DeleteWhere {
             table,
-            filter: super::cascade::having_keys(table, &doomed),
+            filter: having_keys(table, &doomed),
         }));
         write.deadline = deadline;
         let (written, deleted) = write_captured(tx, write).await?;
@@ -146,6 +151,31 @@ impl Recorder {
         }
         records.extend(self.records(table, Operation::Delete, &deleted));
         let rows = hand_out(table, returning, &deleted, rows).await;
+        Ok((written, rows, records))
+    }
+
+    /// Changes rows and their keys: locks and reads them first, and records that they are gone under
+    /// their old keys and there under the new ones.
+    async fn rename(
+        &self,
+        tx: &dyn Transaction,
+        mut write: Write,
+        rows: Rows,
+    ) -> Result<(Written, Rows, Vec<Record>)> {
+        let (table, output) = (write.table(), write.returning.clone());
+        let WriteOp::Update(update) = &mut write.op else {
+            return Err(Error::misuse("only updates by a filter change keys"));
+        };
+        let filter = std::mem::replace(&mut update.filter, Filter::All);
+        let old = read_locked(tx, table, filter).await?;
+        if old.is_empty() {
+            return Ok((Written::rows(0), rows, Vec::new()));
+        }
+        update.filter = having_keys(table, &old);
+        let (written, new) = write_captured(tx, write).await?;
+        let mut records = self.records(table, Operation::Delete, &old);
+        records.extend(self.records(table, Operation::Insert, &new));
+        let rows = hand_out(table, output, &new, rows).await;
         Ok((written, rows, records))
     }
 
@@ -259,7 +289,7 @@ async fn write_captured(tx: &dyn Transaction, mut write: Write) -> Result<(Writt
 pub(super) async fn read_locked(
     tx: &dyn Transaction,
     table: &'static Table,
-    filter: crate::Filter,
+    filter: Filter,
 ) -> Result<Vec<Stored>> {
     let mut select = Select::new(table);
     select.filter = filter;
