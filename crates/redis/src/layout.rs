@@ -89,6 +89,12 @@ impl Layout {
         }
     }
 
+    /// Where the index with this name lies, whether the model has it or not.
+    pub(crate) fn index_key(&self, namespace: &Namespace, name: &str) -> Bytes {
+        let table = word(self.table.name);
+        namespace.key(&[b"index", table.as_bytes(), word(name).as_bytes()])
+    }
+
     /// The key of the row whose key has these encoded values.
     pub(crate) fn row_key(&self, encoded: &[u8]) -> Bytes {
         [&self.row, encoded].concat().into()

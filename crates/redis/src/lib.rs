@@ -62,6 +62,7 @@ pub mod feed;
 mod fetch;
 mod handle;
 mod layout;
+mod migrate;
 mod namespace;
 mod options;
 mod pack;
@@ -78,6 +79,7 @@ mod walk;
 mod write;
 
 pub use feed::RedisFeed;
+pub use migrate::IndexDrift;
 pub use options::RedisOptions;
 pub use storage::Redis;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use fred::interfaces::HashesInterface;
+use fred::types::FromValue;
 use larder_core::work::check_same;
 use larder_core::{Error, ErrorKind, OnDelete, Result, Table};
 
@@ -36,16 +37,18 @@ struct Recorded {
 }
 
 script! {
-    // KEYS: schema. ARGV: a name and a description for each table. Answers a table that is
+    // KEYS: schema, migrated. ARGV: a name and a description for each table. Answers a table that is
     // there and different, or nothing.
     static RECORD: Writes = "
         for i = 1, #ARGV, 2 do
             local now = redis.call('HGET', KEYS[1], ARGV[i])
             if now and now ~= ARGV[i + 1] then return ARGV[i] end
         end
-        local added = 0
+        local added, time = 0, redis.call('TIME')
+        local now = string.format('%.0f', time[1] * 1000000 + time[2])
         for i = 1, #ARGV, 2 do
             added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1])
+            redis.call('HSETNX', KEYS[2], ARGV[i], now)
         end
         if added > 0 then redis.call('HINCRBY', KEYS[1], '', 1) end
         return ''
@@ -99,11 +102,7 @@ impl Schema {
     /// Reads what the namespace says, and knows those of `wanted` and of the options' tables that
     /// it has in this form.
     pub(crate) async fn load(&self, client: &Client, wanted: &[&'static Table]) -> Result<()> {
-        let driver = client.ready().await?;
-        let key = client.namespace().key(&[b"schema"]);
-        let all: BTreeMap<String, Bytes> = Box::pin(driver.hgetall(key))
-            .await
-            .map_err(|error| classify(error, Effect::Reads))?;
+        let all: BTreeMap<String, Bytes> = hash(client, b"schema").await?;
         let mut fresh = Known {
             version: Bytes::from_static(b"0"),
             ..Known::default()
@@ -131,16 +130,29 @@ impl Schema {
         Ok(())
     }
 
+    /// What the namespace says about each of its tables.
+    pub(crate) async fn recorded(&self, client: &Client) -> Result<BTreeMap<String, String>> {
+        let mut all: BTreeMap<String, String> = hash(client, b"schema").await?;
+        all.remove("");
+        Ok(all)
+    }
+
+    /// When each of its tables was last made or changed, in microseconds since 1970.
+    pub(crate) async fn migrated(&self, client: &Client) -> Result<BTreeMap<String, i64>> {
+        hash(client, b"migrated").await
+    }
+
     /// Records tables that the namespace does not have yet; they are known then.
     pub(crate) async fn create(&self, client: &Client, tables: &[&'static Table]) -> Result<()> {
-        let key = client.namespace().key(&[b"schema"]);
+        let namespace = client.namespace();
+        let keys = vec![namespace.key(&[b"schema"]), namespace.key(&[b"migrated"])];
         let mut arguments = Vec::with_capacity(tables.len() * 2);
         for table in tables {
             let layout = Layout::new(client.namespace(), table);
             arguments.push(Bytes::from_static(table.name.as_bytes()));
             arguments.push(describe(&layout).into());
         }
-        let answer = RECORD.run(client, vec![key], arguments).await?;
+        let answer = RECORD.run(client, keys, arguments).await?;
         let different = answer.into_string().unwrap_or_default();
         if let Some(table) = tables.iter().find(|table| table.name == different) {
             return Err(changed(table));
@@ -217,8 +229,16 @@ impl Recorded {
     }
 }
 
+async fn hash<V: FromValue>(client: &Client, name: &[u8]) -> Result<BTreeMap<String, V>> {
+    let driver = client.ready().await?;
+    let key = client.namespace().key(&[name]);
+    Box::pin(driver.hgetall(key))
+        .await
+        .map_err(|error| classify(error, Effect::Reads))
+}
+
 /// What decides how a table's rows and indexes are kept, one thing a line.
-fn describe(layout: &Layout) -> String {
+pub(crate) fn describe(layout: &Layout) -> String {
     let table = layout.table;
     let names = |columns: &[usize]| {
         let names = columns.iter().map(|&at| table.columns[at].name);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use larder_core::eval::tables;
+use larder_core::migration::{MigrationRun, MigrationStatus};
 use larder_core::{
     Capabilities, Result, Rows, Select, Storage, Table, Transaction, TxOptions, Write, Written,
 };
 
 use crate::client::Client;
 use crate::handle::Handle;
+use crate::migrate::{self, IndexDrift};
 use crate::options::RedisOptions;
 use crate::plan::{self, Part};
 use crate::transaction::RedisTransaction;
@@ -65,6 +67,62 @@ impl Redis {
     pub async fn create_tables(&self, tables: &[&'static Table]) -> Result<()> {
         let _call = self.handle.enter().await?;
         self.handle.schema.create(&self.handle.client, tables).await
+    }
+
+    /// [`create_tables`](Self::create_tables), under the name that it has where that refuses tables
+    /// which are there.
+    pub async fn create_missing_tables(&self, tables: &[&'static Table]) -> Result<()> {
+        self.create_tables(tables).await
+    }
+
+    /// Brings tables to the form of their models, and answers which were made or changed: new
+    /// columns are filled with their defaults, indexes are built or dropped, some hundred rows at a
+    /// time. Until it is done, every handle refuses the table (`Schema`). If it is interrupted,
+    /// migrating again does the rest. The version of a table is its place in the list, from 1.
+    ///
+    /// # Errors
+    /// `Unsupported` for another key, another kind of a column, or a new column that rows must have
+    /// and that has no default: nothing is changed then. `Unique` if rows do not keep a new
+    /// constraint. `Busy` while another program migrates the namespace.
+    pub async fn migrate(&self, tables: &[&'static Table]) -> Result<Vec<MigrationRun>> {
+        let _call = self.handle.enter().await?;
+        migrate::up(&self.handle, tables).await
+    }
+
+    /// Drops the tables behind the first `keep` of the list, the last one first, with all rows.
+    pub async fn migrate_down(
+        &self,
+        tables: &[&'static Table],
+        keep: usize,
+    ) -> Result<Vec<MigrationRun>> {
+        let _call = self.handle.enter().await?;
+        migrate::down(&self.handle, tables, keep).await
+    }
+
+    /// How the tables stand. Writes nothing.
+    pub async fn migration_status(
+        &self,
+        tables: &[&'static Table],
+    ) -> Result<Vec<MigrationStatus>> {
+        let _call = self.handle.enter().await?;
+        migrate::status(&self.handle, tables).await
+    }
+
+    /// Compares a table's indexes with its rows. They differ only if something else than Larder has
+    /// written to the namespace, or while others write: then look again. Reads the whole table.
+    pub async fn check_indexes(&self, table: &'static Table) -> Result<IndexDrift> {
+        let _call = self.handle.enter().await?;
+        migrate::check(&self.handle, table).await
+    }
+
+    /// Makes a table's indexes anew from its rows. Until it is done, every handle refuses the
+    /// table (`Schema`).
+    ///
+    /// # Errors
+    /// `Unique` if rows do not keep a constraint, `Busy` while the namespace is migrated.
+    pub async fn repair_indexes(&self, table: &'static Table) -> Result<()> {
+        let _call = self.handle.enter().await?;
+        migrate::repair(&self.handle, table).await
     }
 
     /// The connections, for what shares them: caches, sessions, rate limits, feeds.
