@@ -6,6 +6,8 @@ use larder_core::migration::{MigrationRun, MigrationStatus, Migrations};
 use larder_core::{Db, DbOptions, Error, Memory, Result, Table, Value};
 #[cfg(feature = "postgres")]
 use larder_postgres::{Postgres, PostgresOptions, migrate as postgres_migrate};
+#[cfg(feature = "redis")]
+use larder_redis::{Redis, RedisOptions};
 #[cfg(feature = "sqlite")]
 use larder_sqlite::{Sqlite, migrate as sqlite_migrate};
 
@@ -19,6 +21,12 @@ pub mod sqlite {
 #[cfg(feature = "postgres")]
 pub mod postgres {
     pub use larder_postgres::{PoolMetrics, Postgres, PostgresOptions, PrePing, migrate};
+}
+
+/// The Redis engine, for what a URL cannot say: options, its migrations, its indexes.
+#[cfg(feature = "redis")]
+pub mod redis {
+    pub use larder_redis::{IndexDrift, Redis, RedisOptions};
 }
 
 /// Opens the database at a URL with the default options. See the [crate's table](crate) of URLs.
@@ -53,6 +61,8 @@ enum Place {
     SqliteFile(PathBuf),
     #[cfg(feature = "postgres")]
     Postgres(ServerUrl),
+    #[cfg(feature = "redis")]
+    Redis(ServerUrl),
 }
 
 impl Store {
@@ -100,6 +110,8 @@ impl Store {
             }
             #[cfg(feature = "postgres")]
             (Place::Postgres(one), Place::Postgres(two)) => one == two,
+            #[cfg(feature = "redis")]
+            (Place::Redis(one), Place::Redis(two)) => one == two,
             _ => false,
         })
     }
@@ -115,6 +127,8 @@ impl Store {
             Place::Memory | Place::SqliteMemory | Place::SqliteFile(_) => Ok(|_| None),
             #[cfg(feature = "postgres")]
             Place::Postgres(_) => Ok(refusal_of_postgres),
+            #[cfg(feature = "redis")]
+            Place::Redis(_) => Ok(|_| None),
         }
     }
 
@@ -126,6 +140,9 @@ impl Store {
     pub fn migrations(url: &str) -> Result<Migrations> {
         match Place::parse(url)? {
             Place::Memory => Ok(Migrations::default()),
+            // Its tables are brought to the form of the models, without files.
+            #[cfg(feature = "redis")]
+            Place::Redis(_) => Ok(Migrations::default()),
             #[cfg(feature = "sqlite")]
             Place::SqliteMemory | Place::SqliteFile(_) => Ok(sqlite_migrate::migrations()),
             #[cfg(not(feature = "sqlite"))]
@@ -202,11 +219,12 @@ impl Place {
             )),
             "sqlite" => Self::sqlite(rest),
             "postgres" | "postgresql" => Self::postgres(rest),
-            "redis" | "rediss" | "valkey" => Err(left_out("Redis", "redis")),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" => Self::redis(url),
             // What stands before the colon may be a secret where the scheme was forgotten.
             _ => Err(Error::misuse(
                 "the database URL has a scheme that Larder does not know; it knows sqlite:, \
-                 postgres: and memory:, as in sqlite://app.db",
+                 postgres:, redis: and memory:, as in sqlite://app.db",
             )),
         }
     }
@@ -221,6 +239,17 @@ impl Place {
     #[cfg(not(feature = "postgres"))]
     fn postgres(_: &str) -> Result<Self> {
         Err(left_out("PostgreSQL", "postgres"))
+    }
+
+    #[cfg(feature = "redis")]
+    fn redis(url: &str) -> Result<Self> {
+        RedisOptions::new(url)?; // refuses what it cannot read
+        Ok(Self::Redis(ServerUrl(url.to_owned())))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(_: &str) -> Result<Self> {
+        Err(left_out("Redis", "redis"))
     }
 
     fn sqlite(rest: &str) -> Result<Self> {
@@ -244,11 +273,11 @@ impl Place {
 }
 
 /// A URL that may hold a password, which is not shown.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 #[derive(Clone, PartialEq, Eq)]
 struct ServerUrl(String);
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 impl std::fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ServerUrl(..)")
@@ -256,6 +285,10 @@ impl std::fmt::Debug for ServerUrl {
 }
 
 /// The error of an engine that this build does not have.
+#[cfg_attr(
+    all(feature = "sqlite", feature = "postgres", feature = "redis"),
+    allow(dead_code, reason = "this build has all")
+)]
 fn left_out(engine: &str, feature: &str) -> Error {
     Error::unsupported(
         "this build",
@@ -271,6 +304,8 @@ enum Engine {
     Sqlite(Sqlite),
     #[cfg(feature = "postgres")]
     Postgres(Postgres),
+    #[cfg(feature = "redis")]
+    Redis(Redis),
 }
 
 impl Engine {
@@ -289,11 +324,18 @@ impl Engine {
                 let db = Db::with_options(postgres.clone(), options);
                 Ok((db, Self::Postgres(postgres)))
             }
+            #[cfg(feature = "redis")]
+            Place::Redis(url) => {
+                let known = RedisOptions::new(&url.0)?.tables(&larder_core::models::tables());
+                let redis = Redis::connect_with(known).await?;
+                let db = Db::with_options(redis.clone(), options);
+                Ok((db, Self::Redis(redis)))
+            }
         }
     }
 
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "redis")),
         allow(
             unused_variables,
             clippy::unused_async,
@@ -307,6 +349,8 @@ impl Engine {
             Self::Sqlite(sqlite) => sqlite.create_missing_tables(tables).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.create_missing_tables(tables).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.create_missing_tables(tables).await,
         }
     }
 
@@ -321,6 +365,12 @@ impl Engine {
             Self::Sqlite(sqlite) => sqlite.create_change_log().await,
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.create_change_log().await,
+            // Keys are made before the commit, and so are not in the order of the commits.
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Err(Error::unsupported(
+                "redis",
+                "a durable log of changes in the transaction that makes them",
+            )),
         }
     }
 
@@ -354,7 +404,7 @@ impl Engine {
     }
 
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "redis")),
         allow(
             unused_variables,
             clippy::unused_async,
@@ -368,11 +418,20 @@ impl Engine {
             Self::Sqlite(sqlite) => sqlite.migrate(&sqlite_migrator(), target).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.migrate(&postgres_migrator(), target).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let tables = larder_core::models::tables();
+                let wanted = target.map_or(Some(tables.len()), |to| usize::try_from(to).ok());
+                match wanted.and_then(|many| tables.get(..many)) {
+                    Some(tables) => redis.migrate(tables).await,
+                    None => Err(Error::misuse("there is no step of this number")),
+                }
+            }
         }
     }
 
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "redis")),
         allow(
             unused_variables,
             clippy::unused_async,
@@ -388,11 +447,18 @@ impl Engine {
             Self::Sqlite(sqlite) => sqlite.migrate_down(&sqlite_migrator(), version).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.migrate_down(&postgres_migrator(), version).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => {
+                let keep = usize::try_from(version).unwrap_or(0);
+                redis
+                    .migrate_down(&larder_core::models::tables(), keep)
+                    .await
+            }
         }
     }
 
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "redis")),
         allow(clippy::unused_async, reason = "memory has no use for it")
     )]
     async fn migration_status(&self) -> Result<Vec<MigrationStatus>> {
@@ -402,6 +468,8 @@ impl Engine {
             Self::Sqlite(sqlite) => sqlite.migration_status(&sqlite_migrator()).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.migration_status(&postgres_migrator()).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.migration_status(&larder_core::models::tables()).await,
         }
     }
 }
@@ -491,11 +559,11 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused_without_their_secrets() {
-        assert!(refusal("redis://:hunter2@cache").contains("`redis` feature"));
         for url in [
             "hunter2",
             "mysql://ada:hunter2@db",
             "postgres://ada:hunter2@db:port/app",
+            "redis://:hunter2@cache:port",
             "sqlite://",
             "sqlite://a?key=hunter2",
         ] {

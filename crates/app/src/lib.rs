@@ -22,9 +22,10 @@
 //! | `sqlite://app.db`, `sqlite:///srv/app.db` | a SQLite file, made if there is none | `sqlite` |
 //! | `sqlite::memory:` | a SQLite database that is gone when it is closed | `sqlite` |
 //! | `postgres://user:password@host:5432/app`, `postgresql://..` | a PostgreSQL database | `postgres` |
+//! | `redis://:password@host:6379/0?namespace=app`, `rediss://..`, `redis-cluster://..`, `redis-sentinel://..` | a namespace of a Redis server | `redis` |
 //! | `memory:` | the in-memory store, for tests | always there |
 //!
-//! Features: `sqlite` and `postgres` (default), `serve` (default), which is the HTTP service
+//! Features: `sqlite`, `postgres` and `redis` (default), `serve` (default), which is the HTTP service
 //! [`service`], and `cli` (default), which only the `larder` program needs. Leave out what you have no
 //! use for:
 //! `larder = { version = "..", default-features = false, features = ["sqlite"] }`.
@@ -42,6 +43,8 @@ struct Readme;
 
 #[cfg(feature = "postgres")]
 pub use engines::postgres;
+#[cfg(feature = "redis")]
+pub use engines::redis;
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite;
 pub use engines::{Store, connect, connect_with};

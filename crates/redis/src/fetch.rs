@@ -4,9 +4,10 @@
 //! written to in between, which the tables' stamps tell.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use larder_core::Result;
+use larder_core::{Error, ErrorKind, Result};
 
 use crate::client::Client;
 use crate::columns::Columns;
@@ -25,9 +26,9 @@ const ROWS_MAX: usize = 1_000;
 const PARTS_MAX: usize = 1_000;
 
 script! {
-    // KEYS: clock, changed, then rows and sets. ARGV: the tables by name; for each the beginning of
+    // KEYS: clock, changed, schema, then rows and sets. ARGV: the tables by name; for each the beginning of
     // its rows' keys and its fields; how many rows to bring at most (0: all); the parts.
-    // Answers the clock, the tables' stamps, then for each part that it came to: the rows, how many
+    // Answers the schema's version, the clock, the tables' stamps, then for each part that it came to: the rows, how many
     // members it looked at, and the last of them.
     static FETCH: Reads = "
         local at = 0
@@ -40,7 +41,11 @@ script! {
             for f = 1, number() do layout.fields[f] = take() end
             layouts[i] = layout
         end
-        local answer = { redis.call('GET', KEYS[1]), redis.call('HMGET', KEYS[2], unpack(names)) }
+        local answer = {
+            redis.call('HGET', KEYS[3], ''),
+            redis.call('GET', KEYS[1]),
+            redis.call('HMGET', KEYS[2], unpack(names)),
+        }
         local most, brought = number(), 0
         local function row(layout, key, into)
             local found = redis.call('HMGET', key, unpack(layout.fields))
@@ -314,6 +319,7 @@ impl<'a> Request<'a> {
         };
         request.position(namespace.key(&[b"clock"]));
         request.position(namespace.key(&[b"changed"]));
+        request.position(namespace.key(&[b"schema"]));
         for name in &request.names {
             let Some(layout) = tables.layouts.get(name) else {
                 continue;
@@ -382,7 +388,12 @@ impl<'a> Request<'a> {
     pub(crate) async fn send(self, client: &Client) -> Result<Batch> {
         let reply = FETCH.run(client, self.keys, self.arguments).await?;
         let mut reply = Unpack::new(reply.into_bytes().ok_or_else(unreadable)?);
-        let parts = reply.list()?.checked_sub(2).ok_or_else(unreadable)?;
+        let parts = reply.list()?.checked_sub(3).ok_or_else(unreadable)?;
+        let version = reply.text()?.unwrap_or_else(|| Bytes::from_static(b"0"));
+        if !self.tables.version.is_empty() && version != self.tables.version {
+            self.tables.stale.store(true, Ordering::Relaxed);
+            return Err(migrated());
+        }
         let clock = stamp(reply.text()?);
         let many = reply.list()?;
         let stamps = self.names.iter().take(many);
@@ -467,6 +478,14 @@ fn last(client: &Client) -> Bytes {
 
 pub(crate) fn number(number: usize) -> Bytes {
     number.to_string().into()
+}
+
+#[cold]
+fn migrated() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "the namespace was migrated since this handle has looked: run it again",
+    )
 }
 
 /// A commit's number; 0 before the first.

@@ -145,6 +145,17 @@ impl IndexDrift {
 /// Brings the tables, one after the other, to the form of their models; answers what was done.
 pub(crate) async fn up(handle: &Handle, tables: &[&'static Table]) -> Result<Vec<MigrationRun>> {
     let lock = Lock::take(handle).await?;
+    let done = bring_up(handle, &lock, tables).await;
+    lock.release(handle).await?;
+    handle.schema.load(&handle.client, tables).await?;
+    done
+}
+
+async fn bring_up(
+    handle: &Handle,
+    lock: &Lock,
+    tables: &[&'static Table],
+) -> Result<Vec<MigrationRun>> {
     let mut done = Vec::new();
     for (at, table) in tables.iter().enumerate() {
         let started = Instant::now();
@@ -152,13 +163,11 @@ pub(crate) async fn up(handle: &Handle, tables: &[&'static Table]) -> Result<Vec
         let recorded = handle.schema.recorded(&handle.client).await?;
         match recorded.get(table.name) {
             Some(now) if *now == describe(&layout) => continue,
-            Some(now) => change(handle, &lock, layout, now).await?,
+            Some(now) => change(handle, lock, layout, now).await?,
             None => handle.schema.create(&handle.client, &[table]).await?,
         }
         done.push(run_of(at, table, started));
     }
-    lock.release(handle).await?;
-    handle.schema.load(&handle.client, tables).await?;
     Ok(done)
 }
 
@@ -293,12 +302,29 @@ async fn change(handle: &Handle, lock: &Lock, layout: Layout, now: &str) -> Resu
     let filled = defaults(&layout, before)?;
     mark(handle, table, before).await?;
     let wanted: HashSet<&str> = after.lines().collect();
-    let gone = index_lines(before).filter(|(_, line)| is_marked || !wanted.contains(line));
-    let gone = gone.map(|(name, _)| layout.index_key(handle.client.namespace(), name));
-    remove_indexes(handle, &layout, gone).await?;
+    let gone: HashSet<Bytes> = index_lines(before)
+        .filter(|(_, line)| is_marked || !wanted.contains(line))
+        .map(|(name, _)| layout.index_key(handle.client.namespace(), name))
+        .collect();
     let lines: Vec<&str> = after.lines().filter(|line| is_index(line)).collect();
     let is_new = |index: usize| lines.get(index).is_some_and(|line| added.contains(line));
-    build(handle, lock, &layout, is_new, &filled).await?;
+    let indexes = layout.indexes.iter().enumerate().skip(1);
+    let new: HashSet<Bytes> = indexes
+        .filter(|(at, _)| is_new(*at))
+        .map(|(_, index)| index.key.clone())
+        .collect();
+    // Those that lie where new ones will go first, the others when these are there.
+    let replaced: Vec<Bytes> = gone.intersection(&new).cloned().collect();
+    let can_go_back = replaced.is_empty() && !is_marked;
+    remove_indexes(handle, &layout, replaced.into_iter()).await?;
+    if let Err(error) = build(handle, lock, &layout, is_new, &filled).await {
+        if error.kind() == ErrorKind::Unique && can_go_back {
+            remove_indexes(handle, &layout, new.into_iter()).await?;
+            record(handle, table, before).await?;
+        }
+        return Err(error);
+    }
+    remove_indexes(handle, &layout, gone.difference(&new).cloned()).await?;
     record(handle, table, &after).await
 }
 
@@ -332,7 +358,7 @@ async fn build(
                     return Err(Error::new(
                         ErrorKind::Unique,
                         "rows have the same values, and the model says that no two may: change \
-                         them and migrate again; until then the table cannot be used",
+                         them and migrate again",
                     )
                     .with_table(layout.table.name)
                     .with_constraint(index.name.clone()));
@@ -514,6 +540,7 @@ impl<'a> Walk<'a> {
         let tables = Tables {
             layouts: BTreeMap::from([(layout.table.name, Arc::clone(layout))]),
             version: Bytes::new(),
+            stale: Arc::default(),
         };
         Self {
             handle,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -27,6 +28,7 @@ struct Known {
     /// The tables in the namespace and what they refer to, as of this version.
     recorded: BTreeMap<String, Recorded>,
     version: Bytes,
+    stale: Arc<AtomicBool>,
 }
 
 /// What the namespace says about a table.
@@ -68,6 +70,9 @@ impl Schema {
     /// `Schema` for a model that disagrees with another one about a table's columns.
     fn find(&self, tables: &[&'static Table]) -> Result<Option<Tables>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.stale.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         for table in tables {
             match known.layouts.get(table.name) {
                 Some(layout) => check_same(layout.table, table)?,
@@ -77,6 +82,7 @@ impl Schema {
         Ok(Some(Tables {
             layouts: known.layouts.clone(),
             version: known.version.clone(),
+            stale: Arc::clone(&known.stale),
         }))
     }
 
@@ -198,8 +204,10 @@ impl Schema {
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     pub(crate) layouts: BTreeMap<&'static str, Arc<Layout>>,
-    /// The version of the namespace's schema.
+    /// The version of the namespace's schema; empty for whoever changes it.
     pub(crate) version: Bytes,
+    /// Set by who sees that the namespace has another one.
+    pub(crate) stale: Arc<AtomicBool>,
 }
 
 impl Tables {

@@ -6,6 +6,7 @@ mod files;
 mod import;
 mod migrate;
 mod postgres;
+mod redis;
 mod show;
 mod usage;
 

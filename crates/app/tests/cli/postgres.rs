@@ -54,7 +54,7 @@ impl Server {
     }
 }
 
-fn assert_exported(place: &Place, dir: &str) {
+pub(crate) fn assert_exported(place: &Place, dir: &str) {
     for (name, text) in [
         ("users", USERS),
         ("posts", POSTS),
