@@ -8,6 +8,7 @@ pub mod __private;
 pub mod access;
 mod breaker;
 pub mod cache;
+pub mod cached;
 mod check;
 pub mod clock;
 mod codec;
@@ -43,6 +44,7 @@ pub mod work;
 pub mod write;
 
 pub use access::Access;
+pub use cached::{Cached, CachedTable};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use column::{Assign, Change, Column, ConstraintTarget, Operand, UniqueKey};
 pub use db::lock::Lock;

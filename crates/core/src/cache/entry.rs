@@ -44,12 +44,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 #[must_use = "an entry does nothing until .get().await, .get_or_set(..).await or the like"]
 pub struct CacheEntry<T> {
     cache: Cache,
-    key: Arc<str>,
+    pub(super) key: Arc<str>,
     ttl: Duration,
     stale: Duration,
     absent: Duration,
-    tags: Vec<String>,
+    pub(super) tags: Vec<String>,
     stale_on_error: bool,
+    /// What tells versions of the value apart beside its type.
+    version: u64,
     value: PhantomData<fn() -> T>,
 }
 
@@ -74,7 +76,7 @@ enum Reading<A> {
 }
 
 /// What callers get: a value, or perhaps none.
-trait Answer<T>: Sized {
+pub(super) trait Answer<T>: Sized {
     /// What was kept, as an answer; `None` if it is no answer to this caller.
     fn of(read: Read<T>) -> Option<Self>;
     fn value(&self) -> Option<&T>;
@@ -116,6 +118,7 @@ impl<T> CacheEntry<T> {
             absent: Duration::from_secs(5),
             tags: Vec::new(),
             stale_on_error: false,
+            version: 0,
             value: PhantomData,
         }
     }
@@ -132,7 +135,7 @@ impl<T> CacheEntry<T> {
         self
     }
 
-    /// How long it is remembered that there is no value. Default: 5 seconds.
+    /// How long it is remembered that there is no value; zero: not at all. Default: 5 seconds.
     pub fn absent(mut self, absent: Duration) -> Self {
         self.absent = absent;
         self
@@ -152,7 +155,13 @@ impl<T> CacheEntry<T> {
         self
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    /// What tells versions of the value apart beside its type.
+    pub(crate) fn version(mut self, version: u64) -> Self {
+        self.version = version;
+        self
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.cache.shared
     }
 
@@ -164,6 +173,11 @@ impl<T> CacheEntry<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> CacheEntry<T> {
+    /// What others must agree on to read what is kept.
+    pub(super) fn shape(&self) -> u64 {
+        shape_of::<T>() ^ self.version
+    }
+
     /// The value, if there is a fresh one. A cache that does not answer has none.
     pub async fn get(self) -> Option<T> {
         let look = if self.is_barred() {
@@ -281,11 +295,11 @@ impl<T: Serialize + DeserializeOwned + 'static> CacheEntry<T> {
         }
     }
 
-    fn is_barred(&self) -> bool {
+    pub(super) fn is_barred(&self) -> bool {
         self.shared().barred.covers(self.names())
     }
 
-    fn ticket(&self) -> Option<Ticket> {
+    pub(super) fn ticket(&self) -> Option<Ticket> {
         let near = self.shared().near.as_ref()?;
         self.shared().listen();
         Some(near.ticket(self.names()))
@@ -299,7 +313,7 @@ impl<T: Serialize + DeserializeOwned + 'static> CacheEntry<T> {
             return Look::Fresh(answer);
         }
         let ticket = self.ticket();
-        let (keys, shape) = ([self.key.as_ref()], shape_of::<T>());
+        let (keys, shape) = ([self.key.as_ref()], self.shape());
         let found = shared.call(shared.store.get(&keys, shape)).await;
         let Some(found) = found.and_then(|mut found| found.pop()?) else {
             return Look::Missing;
@@ -325,7 +339,7 @@ impl<T: Serialize + DeserializeOwned + 'static> CacheEntry<T> {
         }
     }
 
-    fn look_near<A: Answer<T>>(&self) -> Option<A> {
+    pub(super) fn look_near<A: Answer<T>>(&self) -> Option<A> {
         let opened = self.shared().near.as_ref()?.get(&self.key)?;
         A::of(opened.read()?)
     }
@@ -367,22 +381,26 @@ impl<T: Serialize + DeserializeOwned + 'static> CacheEntry<T> {
         gap >= left.as_secs_f64()
     }
 
-    fn keep_near(&self, opened: Opened, left: Duration, ticket: Option<Ticket>) {
+    pub(super) fn keep_near(&self, opened: Opened, left: Duration, ticket: Option<Ticket>) {
         if let (Some(near), Some(ticket)) = (&self.shared().near, ticket) {
             near.put(&self.key, opened, left, ticket);
         }
     }
 
-    fn new_entry(&self, value: Option<&T>, cost: Duration) -> Option<NewEntry> {
+    /// What is kept of an answer; `None` if it is not to be kept, or cannot be.
+    pub(super) fn new_entry(&self, value: Option<&T>, cost: Duration) -> Option<NewEntry> {
         let shared = self.shared();
         let ttl = if value.is_some() {
             self.ttl
         } else {
             self.absent
         };
+        if ttl.is_zero() {
+            return None;
+        }
         Some(NewEntry {
             value: shared.seal(value, cost)?,
-            shape: shape_of::<T>(),
+            shape: self.shape(),
             fresh: shared.jittered(ttl),
             stale: self.stale,
         })
@@ -471,7 +489,7 @@ impl<T: Serialize + DeserializeOwned + 'static> CacheEntry<T> {
         let shared = self.shared();
         shared.store.lease(LeaseRequest {
             key: &self.key,
-            shape: shape_of::<T>(),
+            shape: self.shape(),
             tags: &self.tags,
             token: seat.token(),
             lease: shared.options.lease,

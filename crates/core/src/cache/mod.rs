@@ -37,6 +37,7 @@ mod forget;
 mod handle;
 mod listen;
 mod local;
+pub(crate) mod many;
 mod metrics;
 mod near;
 mod options;

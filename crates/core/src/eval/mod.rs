@@ -16,6 +16,7 @@ mod assign;
 mod condition;
 mod group;
 mod output;
+mod whole;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::value::Value;
 pub use assign::{assign, check_fits};
 pub use condition::{Condition, filter_tables};
 pub use output::{Names, deliver, project};
+pub(crate) use whole::WholeRows;
 
 /// One row, shared: all columns of a table in order, or the output of a read.
 pub type Stored = Arc<[Value]>;

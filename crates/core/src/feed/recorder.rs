@@ -10,14 +10,14 @@ use super::{Recording, values};
 use crate::clock::Clock;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
-use crate::eval::{Names, Stored, deliver, project};
+use crate::eval::{Names, Stored, WholeRows, deliver, project};
 use crate::filter::Filter;
-use crate::rows::{Flow, Row, Rows, Sink};
+use crate::rows::Rows;
 use crate::schema::Table;
 use crate::select::{Output, Select};
 use crate::storage::Transaction;
 use crate::types::Timestamp;
-use crate::value::{Kind, Value};
+use crate::value::Value;
 use crate::write::{ConflictAction, DeleteWhere, InsertRows, Write, WriteOp, Written};
 
 /// How many changes one statement inserts.
@@ -275,13 +275,13 @@ fn operation(op: &WriteOp) -> Operation {
 
 /// Writes, and answers the whole rows that were written.
 async fn write_captured(tx: &dyn Transaction, mut write: Write) -> Result<(Written, Vec<Stored>)> {
-    let capture = Capture::of(write.table());
+    let capture = WholeRows::of(write.table());
     write.returning = Some(Output::Entity);
     let (written, mut rows) = tx.write(write, Rows::new(capture)).await?;
     match rows.take_failure() {
         // A row that cannot be read cannot be recorded.
         Some(error) => Err(error),
-        None => Ok((written, rows.into_sink::<Capture>()?.rows)),
+        None => Ok((written, rows.into_sink::<WholeRows>()?.rows)),
     }
 }
 
@@ -295,8 +295,8 @@ pub(super) async fn read_locked(
     select.filter = filter;
     select.order = table.key.iter().map(|&at| by_column(at)).collect();
     select.lock = Some(crate::RowLock::Wait);
-    let rows = tx.read(select, Rows::new(Capture::of(table))).await?;
-    Ok(rows.into_sink::<Capture>()?.rows)
+    let rows = tx.read(select, Rows::new(WholeRows::of(table))).await?;
+    Ok(rows.into_sink::<WholeRows>()?.rows)
 }
 
 fn by_column(at: usize) -> crate::select::OrderBy {
@@ -322,35 +322,6 @@ async fn hand_out(
         rows.fail(error);
     }
     rows
-}
-
-/// Keeps whole rows as values.
-struct Capture {
-    kinds: Vec<Kind>,
-    rows: Vec<Stored>,
-}
-
-impl Capture {
-    fn of(table: &Table) -> Self {
-        Self {
-            kinds: table.columns.iter().map(|column| column.kind).collect(),
-            rows: Vec::new(),
-        }
-    }
-}
-
-impl Sink for Capture {
-    fn row(&mut self, row: &dyn Row) -> Result<Flow> {
-        let values = self.kinds.iter().enumerate();
-        let values = values.map(|(at, &kind)| Ok(row.value(at, kind)?.to_value()));
-        self.rows.push(values.collect::<Result<_>>()?);
-        Ok(Flow::More)
-    }
-
-    fn restart(&mut self) -> bool {
-        self.rows.clear();
-        true
-    }
 }
 
 #[cfg(test)]
