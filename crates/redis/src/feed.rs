@@ -183,7 +183,8 @@ impl Listener {
                     continue;
                 }
                 Event::Reconnected => {
-                    cut = true;
+                    // The driver may tell of the first connection as well: nothing was missed then.
+                    cut |= !channels.is_empty();
                     channels.clear();
                 }
                 Event::Unwanted => return,
