@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use larder_core::models::{Comment, NewUser as LarderUser, Post, PostStatus, User};
 use larder_core::{Db, Id, Load};
 use larder_sqlite::{Sqlite, SqliteOptions};
+use peer_larder::models::{Comment, NewUser as LarderUser, Post, PostStatus, User};
 use peers_common::{Engine, NewUser, Peer, Result, Seen, Target};
 
 /// A post with its author.
@@ -137,11 +137,10 @@ impl Peer for Larder {
     }
 
     fn prepare(user: NewUser) -> LarderUser {
-        let new = LarderUser::without_password(&user.email, &user.name)
-            .expect("the made-up address and name are valid");
-        match user.bio {
-            Some(bio) => new.bio(bio),
-            None => new,
+        LarderUser {
+            email: user.email.parse().expect("the made-up address is valid"),
+            name: user.name,
+            bio: user.bio,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use larder_core::models;
 use larder_sql::{Dialect, create_tables};
+use peer_larder::models;
 use peers_common::data::{
     AUTHORS, COMMENTS, COMMENTS_EACH, CREATED, NewUser, POSTS, POSTS_EACH, USERS,
 };

@@ -6,7 +6,7 @@
 //!       for each round    let each peer run it once, in another order every time
 //! ```
 //!
-//! `--rounds N` takes so many rounds (15), `--engine sqlite` or `--engine postgres` takes one
+//! `--rounds N` takes so many rounds (9), `--engine sqlite` or `--engine postgres` takes one
 //! engine, any other word picks the scenarios whose name holds it. Only a run of everything
 //! replaces `benches/PEERS.md`; all print their table.
 //!
@@ -102,7 +102,7 @@ struct Arguments {
 impl Arguments {
     fn parse() -> Result<Self> {
         let mut arguments = Self {
-            rounds: 15,
+            rounds: 9,
             engines: vec![Engine::Sqlite, Engine::Postgres],
             filters: Vec::new(),
         };

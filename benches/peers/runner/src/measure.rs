@@ -8,6 +8,11 @@ use peers_common::{Result, Scenario};
 use crate::databases::Databases;
 use crate::peers::{PEERS, PeerInfo, Running};
 
+/// A peer whose first round takes longer than this, in microseconds, runs fewer.
+const SLOW: f64 = 1_000_000.0;
+/// The rounds of such a peer.
+const SLOW_ROUNDS: u64 = 3;
+
 /// What one peer took.
 pub struct Measured {
     /// Who.
@@ -32,6 +37,7 @@ pub fn measure(
             peer,
             running: Running::start(peer, programs, &url, scenario).map_err(|e| e.to_string()),
             times: Vec::new(),
+            slow: false,
         });
     }
     // The first round fills caches, opens connections, prepares statements.
@@ -58,15 +64,22 @@ struct Side {
     peer: &'static PeerInfo,
     running: std::result::Result<Running, String>,
     times: Vec<f64>,
+    slow: bool,
 }
 
 impl Side {
+    /// Has it run this round; `None` if it has failed, or has run enough of them.
     fn round(&mut self, number: u64) -> Option<Round> {
+        if self.slow && number > SLOW_ROUNDS {
+            return None;
+        }
         let answer = self.running.as_mut().ok()?.round(number);
         match answer {
             Ok(round) => {
                 if number > 0 {
                     self.times.push(round.micros / round.n as f64);
+                } else {
+                    self.slow = round.micros > SLOW;
                 }
                 Some(round)
             }
