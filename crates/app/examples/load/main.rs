@@ -116,7 +116,15 @@ fn start(directory: &Path, url: &str, options: &Options) -> Result<Server> {
     };
     let program = options.program.clone().map_or_else(beside, Ok)?;
     let mut child = Command::new(&program)
-        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", url])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--database-url",
+            url,
+            "--rate-limits",
+            "false",
+        ])
         .current_dir(directory)
         .stdout(Stdio::piped())
         .spawn()

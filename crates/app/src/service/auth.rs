@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use larder_core::models::User;
 use larder_core::session::{self, SessionOptions, SessionStore};
 use larder_core::{Id, Result};
@@ -53,7 +53,7 @@ impl Sessions {
     }
 }
 
-/// A user who has signed in.
+/// A user who has signed in. One who writes does so within their limit.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
     pub(crate) id: Id<User>,
@@ -95,7 +95,11 @@ impl FromRequestParts<App> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Outcome<Self> {
         let Viewer(user) = Viewer::from_request_parts(parts, app).await?;
-        user.ok_or_else(ApiError::token_missing)
+        let user = user.ok_or_else(ApiError::token_missing)?;
+        if parts.method != Method::GET {
+            app.limits().write(user.id).await?;
+        }
+        Ok(user)
     }
 }
 

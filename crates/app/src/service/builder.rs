@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use larder_core::feed::{ChangeFeed, ChangeFeedOptions, Recorded};
+use larder_core::rate_limit::{LocalRateLimiter, RateLimiter};
 use larder_core::session::{SessionStore, StoredSessions};
 use larder_core::{Db, Result};
 use tokio::sync::watch;
 
 use super::auth::Sessions;
+use super::limits::Limits;
 use super::live::{self, Live};
 use super::metered::Metered;
 use super::metrics::Metrics;
@@ -24,6 +26,7 @@ pub struct ServiceBuilder {
     pool: Pool,
     sessions: Option<Arc<dyn SessionStore>>,
     changes: ChangeFeedOptions,
+    limiter: Option<Arc<dyn RateLimiter>>,
 }
 
 impl ServiceBuilder {
@@ -34,6 +37,7 @@ impl ServiceBuilder {
             pool: Pool(None),
             sessions: None,
             changes: ChangeFeedOptions::new(),
+            limiter: None,
         }
     }
 
@@ -46,6 +50,13 @@ impl ServiceBuilder {
     /// Where sessions are kept. Default: in the database, in the table `larder_sessions`.
     pub fn sessions(mut self, store: Arc<dyn SessionStore>) -> Self {
         self.sessions = Some(store);
+        self
+    }
+
+    /// What counts sign-ins, registrations and writes. Default: this process, by itself, for up to
+    /// 100,000 users and addresses at a time.
+    pub fn limiter(mut self, limiter: Arc<dyn RateLimiter>) -> Self {
+        self.limiter = Some(limiter);
         self
     }
 
@@ -76,10 +87,16 @@ impl ServiceBuilder {
         let sessions = self
             .sessions
             .unwrap_or_else(|| Arc::new(StoredSessions::new(db.clone())));
+        let limits = match self.limiter {
+            _ if !self.options.rate_limits => Limits::none(),
+            Some(limiter) => Limits::by(limiter),
+            None => Limits::by(Arc::new(LocalRateLimiter::new())),
+        };
         let app = App::new(Parts {
             sessions: Sessions::new(sessions, self.options.sessions.clone()),
             passwords: Passwords::new(self.options.passwords_at_once).await?,
             stopping: watch::Sender::new(false),
+            limits,
             pool: self.pool,
             live,
             options: self.options,

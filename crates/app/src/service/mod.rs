@@ -31,6 +31,7 @@ mod favorites;
 mod form;
 mod health;
 mod layers;
+mod limits;
 mod live;
 mod metered;
 mod metrics;

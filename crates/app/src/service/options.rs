@@ -26,6 +26,7 @@ pub struct ServiceOptions {
     pub(crate) connections_max: usize,
     pub(crate) stop_timeout: Duration,
     pub(crate) metrics: bool,
+    pub(crate) rate_limits: bool,
     pub(crate) live_readers_max: usize,
     pub(crate) sessions: SessionOptions,
 }
@@ -40,6 +41,7 @@ impl Default for ServiceOptions {
             connections_max: 1_024,
             stop_timeout: Duration::from_secs(10),
             metrics: true,
+            rate_limits: true,
             live_readers_max: 256,
             sessions: SessionOptions::default()
                 .idle(Duration::from_hours(7 * 24))
@@ -79,6 +81,14 @@ impl ServiceOptions {
     /// How long requests in flight may go on when the service stops. Default: 10 s.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
+        self
+    }
+
+    /// Whether signing in, registering and writing have limits: ten sign-ins a minute with one email,
+    /// 60 from one address, 30 registrations a minute from one, 120 writes a minute by one user, 60 at
+    /// once. Default: yes.
+    pub fn rate_limits(mut self, limit: bool) -> Self {
+        self.rate_limits = limit;
         self
     }
 

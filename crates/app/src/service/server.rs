@@ -84,6 +84,9 @@ async fn tidy(app: App) {
         if let Err(error) = app.sessions().purge().await {
             tracing::warn!(target: "larder::service", %error, "ended sessions were not removed");
         }
+        if let Err(error) = app.limits().purge().await {
+            tracing::warn!(target: "larder::service", %error, "full quotas were not forgotten");
+        }
         if let Some(live) = app.live()
             && let Err(error) = live.purge().await
         {

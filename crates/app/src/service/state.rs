@@ -7,6 +7,7 @@ use larder_core::Db;
 use tokio::sync::watch;
 
 use super::auth::Sessions;
+use super::limits::Limits;
 use super::live::Live;
 use super::metrics::Metrics;
 use super::options::ServiceOptions;
@@ -22,6 +23,7 @@ pub(crate) struct Parts {
     /// Tells whether the service is stopping.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
     pub(crate) pool: Pool,
     /// Where the engine can have it.
     pub(crate) live: Option<Live>,
@@ -82,6 +84,11 @@ impl App {
     /// Ends what goes on until the service does.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
+    }
+
+    /// How often somebody may do things.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     /// Tells when the service is stopping.

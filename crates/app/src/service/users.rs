@@ -11,6 +11,7 @@ use super::auth::SignedIn;
 use super::error::{ApiError, Outcome};
 use super::extract::JsonBody;
 use super::form::{Form, TAKEN, Text};
+use super::limits::Caller;
 use super::state::App;
 
 /// The address they sign in with.
@@ -57,6 +58,7 @@ impl UserBody {
 /// `POST /users`
 pub(crate) async fn register(
     State(app): State<App>,
+    from: Caller,
     JsonBody(body): JsonBody,
 ) -> Outcome<(StatusCode, Json<UserBody>)> {
     let mut form = Form::parse(&body, "user")?;
@@ -66,6 +68,7 @@ pub(crate) async fn register(
     let password = form.required("password", PASSWORD);
     check_password(&mut form, Some(&password));
     form.finish()?;
+    app.limits().register(from).await?;
     let new = app
         .passwords()
         .run(move || NewUser::new(&email, &username, &password)?.username(&username))
@@ -82,12 +85,14 @@ pub(crate) async fn register(
 /// words and after the same time.
 pub(crate) async fn login(
     State(app): State<App>,
+    from: Caller,
     JsonBody(body): JsonBody,
 ) -> Outcome<Json<UserBody>> {
     let mut form = Form::parse(&body, "user")?;
     let email = form.required("email", EMAIL);
     let password = form.required("password", PASSWORD);
     form.finish()?;
+    app.limits().sign_in(&email, from).await?;
     let user = match email.parse::<Email>() {
         Ok(email) => {
             app.db()
@@ -106,6 +111,7 @@ pub(crate) async fn login(
     // A new password ended all sessions; this one may have come after that, by the old one.
     let now = app.db().get::<User>(user.id).await?;
     if let Some(user) = now.filter(|now| now.password_hash == hash) {
+        app.limits().signed_in(&email).await;
         return Ok(Json(UserBody::new(user, token)));
     }
     app.sessions().end(&token).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::feed::ChangeFeedOptions;
+use larder::rate_limit::RateLimiter;
 use larder::service::{Service, ServiceOptions};
 use larder::{Clock, Db, DbOptions, Result};
 use larder_tests::hot::{HotEngine, Place};
@@ -18,17 +19,24 @@ pub(crate) struct TestApp {
     place: Arc<dyn Place>,
 }
 
-/// What a test wants to be otherwise.
+/// What a test wants to be otherwise. Nothing is limited unless it says so: tests do much at once.
 #[derive(Default)]
 pub(crate) struct Setup {
     options: ServiceOptions,
     db: DbOptions,
+    limiter: Option<Arc<dyn RateLimiter>>,
 }
 
 impl Setup {
     /// Other options of the service.
     pub(crate) fn options(mut self, options: ServiceOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// What limits sign-ins, registrations and writes.
+    pub(crate) fn limiter(mut self, limiter: impl RateLimiter) -> Self {
+        self.limiter = Some(Arc::new(limiter));
         self
     }
 
@@ -48,7 +56,11 @@ impl Setup {
         let db = Db::from_shared(place.store().await?, self.db);
         // other processes' changes are looked for often, so that tests need not wait
         let changes = ChangeFeedOptions::new().poll_interval(Duration::from_millis(20));
-        let service = Service::builder(db.clone()).options(self.options);
+        let options = self.options.rate_limits(self.limiter.is_some());
+        let mut service = Service::builder(db.clone()).options(options);
+        if let Some(limiter) = self.limiter {
+            service = service.limiter(limiter);
+        }
         Ok(TestApp {
             service: service.changes(changes).start().await?,
             db,

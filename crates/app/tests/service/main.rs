@@ -14,6 +14,7 @@ mod comments;
 mod concurrency;
 mod favorites;
 mod hostile;
+mod limits;
 mod lists;
 mod live;
 mod operations;
@@ -62,6 +63,7 @@ fn all() -> Vec<(&'static str, Vec<Test>)> {
         ("concurrency", concurrency::tests()),
         ("favorites", favorites::tests()),
         ("hostile", hostile::tests()),
+        ("limits", limits::tests()),
         ("lists", lists::tests()),
         ("live", live::tests()),
         ("operations", operations::tests()),

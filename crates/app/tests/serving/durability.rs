@@ -44,7 +44,7 @@ fn survives(place: &Path, url: &str) {
     let mut journals: Vec<Journal> = Vec::new();
     let mut tokens: Vec<String> = Vec::new();
     for round in 0..ROUNDS {
-        let server = Server::start(place, &["--database-url", url]);
+        let server = Server::start(place, &["--database-url", url, "--rate-limits", "false"]);
         if round == 0 {
             let mut connection = server.connect();
             tokens.extend((0..WRITERS).map(|writer| connection.register(&format!("w{writer}"))));
@@ -52,7 +52,7 @@ fn survives(place: &Path, url: &str) {
         check(&server, &journals, &tokens[0]);
         journals.extend(write_until_killed(server, &tokens, round));
     }
-    let server = Server::start(place, &["--database-url", url]);
+    let server = Server::start(place, &["--database-url", url, "--rate-limits", "false"]);
     check(&server, &journals, &tokens[0]);
     let articles: usize = journals.iter().map(|journal| journal.articles.len()).sum();
     let comments: usize = journals.iter().map(|journal| journal.comments.len()).sum();

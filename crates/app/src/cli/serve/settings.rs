@@ -50,6 +50,9 @@ pub(super) struct Settings {
         value_delimiter = ','
     )]
     origins: Option<Vec<String>>,
+    /// Whether signing in, registering and writing are limited [default: true]
+    #[arg(long, value_name = "BOOL", env = "LARDER_RATE_LIMITS")]
+    rate_limits: Option<bool>,
     /// Whether /metrics is there [default: true]
     #[arg(long, value_name = "BOOL", env = "LARDER_METRICS")]
     metrics: Option<bool>,
@@ -82,6 +85,7 @@ impl Settings {
             session_idle: self.session_idle.or(other.session_idle),
             session_lifetime: self.session_lifetime.or(other.session_lifetime),
             origins: self.origins.or(other.origins),
+            rate_limits: self.rate_limits.or(other.rate_limits),
             metrics: self.metrics.or(other.metrics),
         }
     }
@@ -109,6 +113,9 @@ impl Settings {
         }
         if let Some(Span(lifetime)) = self.session_lifetime {
             options = options.session_lifetime(lifetime);
+        }
+        if let Some(limit) = self.rate_limits {
+            options = options.rate_limits(limit);
         }
         if let Some(show) = self.metrics {
             options = options.metrics(show);
