@@ -19,6 +19,8 @@ use crate::error::{Effect, classify, closed};
 use crate::namespace::Namespace;
 use crate::options::RedisOptions;
 
+/// How long to listen for a connection before looking whether it is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long closing waits for the server to say goodbye.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -102,8 +104,7 @@ impl Client {
             task: driver.connect(),
             driver,
         };
-        self.within_connect(subscriber.driver.wait_for_connect())
-            .await?;
+        self.within_connect(connected(&subscriber.driver)).await?;
         Ok(subscriber)
     }
 
@@ -140,7 +141,7 @@ impl Client {
     }
 
     async fn connected(&self, driver: &Driver) -> Result<()> {
-        self.within_connect(driver.wait_for_connect()).await
+        self.within_connect(connected(driver)).await
     }
 
     async fn within_connect(
@@ -152,6 +153,17 @@ impl Client {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(unreachable(limit).with_source(error)),
             Err(_) => Err(unreachable(limit)),
+        }
+    }
+}
+
+/// Waits for a connection. The driver looks whether it is there and only then listens, so that it
+/// misses one that is made in between: it is made to look again.
+async fn connected(driver: &impl ClientLike) -> std::result::Result<(), fred::error::Error> {
+    loop {
+        let connecting = driver.wait_for_connect();
+        if let Ok(outcome) = tokio::time::timeout(LOOK_AGAIN, connecting).await {
+            return outcome;
         }
     }
 }
