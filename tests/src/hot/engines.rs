@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use larder_core::cache::{CacheStore, LocalCache, StoredCache};
 use larder_core::feed::{Feed, LocalFeed};
-use larder_core::{Clock, Db, Error, ErrorKind, Result, Storage, StoredSessions, Table};
+use larder_core::{Clock, Db, DbOptions, Error, ErrorKind, Result, Storage, StoredSessions, Table};
 use larder_core::{LocalRateLimiter, RateLimiter};
 use larder_postgres::{PostgresFeed, PostgresOptions};
 use larder_redis::{RedisFeed, RedisOptions};
@@ -27,6 +28,9 @@ fn tables() -> Vec<&'static Table> {
     tables
 }
 
+/// How much the cache within the process keeps.
+const CACHE_BYTES: u64 = 64 << 20;
+
 /// Within the process.
 pub struct Memory;
 
@@ -39,6 +43,7 @@ impl HotEngine for Memory {
     async fn place(&self) -> Result<Arc<dyn Place>> {
         Ok(Arc::new(MemoryPlace {
             store: larder_core::Memory::new(),
+            cache: OnceLock::new(),
             feed: LocalFeed::new(),
             limiter: OnceLock::new(),
         }))
@@ -47,6 +52,7 @@ impl HotEngine for Memory {
 
 struct MemoryPlace {
     store: larder_core::Memory,
+    cache: OnceLock<LocalCache>,
     feed: LocalFeed,
     limiter: OnceLock<LocalRateLimiter>,
 }
@@ -55,6 +61,11 @@ struct MemoryPlace {
 impl Place for MemoryPlace {
     async fn store(&self) -> Result<Arc<dyn Storage>> {
         Ok(Arc::new(self.store.clone()))
+    }
+
+    async fn cache(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn CacheStore>> {
+        let cache = || LocalCache::with_clock(CACHE_BYTES, clock);
+        Ok(Arc::new(self.cache.get_or_init(cache).clone()))
     }
 
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
@@ -113,6 +124,12 @@ impl SqlitePlace {
 impl Place for SqlitePlace {
     async fn store(&self) -> Result<Arc<dyn Storage>> {
         Ok(Arc::new(self.open().await?))
+    }
+
+    async fn cache(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn CacheStore>> {
+        let store = self.open().await?;
+        store.cache().await?; // makes the tables
+        Ok(stored_cache(store, clock))
     }
 
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
@@ -182,6 +199,12 @@ impl Place for PostgresPlace {
         Ok(Arc::new(self.open().await?))
     }
 
+    async fn cache(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn CacheStore>> {
+        let store = self.open().await?;
+        store.cache().await?; // makes the tables
+        Ok(stored_cache(store, clock))
+    }
+
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
         Ok(Arc::new(PostgresFeed::open(&self.open().await?).await?))
     }
@@ -235,7 +258,14 @@ impl HotEngine for Redis {
     }
 
     fn wants(&self, file: &str) -> bool {
-        ["messages", "rate_limits", "sessions", "tower_sessions"].contains(&file)
+        [
+            "cache",
+            "messages",
+            "rate_limits",
+            "sessions",
+            "tower_sessions",
+        ]
+        .contains(&file)
     }
 }
 
@@ -256,6 +286,10 @@ impl Place for RedisPlace {
         Ok(Arc::new(self.open().await?))
     }
 
+    async fn cache(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn CacheStore>> {
+        Ok(Arc::new(self.open().await?.cache().with_clock(clock)))
+    }
+
     async fn rate_limiter(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn RateLimiter>> {
         let limiter = self.open().await?.rate_limiter();
         Ok(Arc::new(match clock {
@@ -267,4 +301,10 @@ impl Place for RedisPlace {
     async fn feed(&self) -> Result<Arc<dyn Feed>> {
         Ok(Arc::new(RedisFeed::open(&self.open().await?).await?))
     }
+}
+
+/// A cache in the tables of a store, on a clock of the test's.
+fn stored_cache(store: impl Storage, clock: Arc<dyn Clock>) -> Arc<dyn CacheStore> {
+    let options = DbOptions::default().shared_clock(clock);
+    Arc::new(StoredCache::new(Db::with_options(store, options)))
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use larder_core::cache::CacheStore;
 use larder_core::feed::Feed;
 use larder_core::rows::BoxFuture;
 use larder_core::{Clock, RateLimiter, Result, Storage};
@@ -39,6 +40,7 @@ macro_rules! files {
 }
 
 files! {
+    cache,
     consumers,
     feeds,
     messages,
@@ -70,6 +72,9 @@ pub trait HotEngine: Send + Sync + 'static {
 pub trait Place: Send + Sync {
     /// The store.
     async fn store(&self) -> Result<Arc<dyn Storage>>;
+
+    /// The store of cached values, on this clock; in memory the first call decides.
+    async fn cache(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn CacheStore>>;
 
     /// A feed for messages.
     async fn feed(&self) -> Result<Arc<dyn Feed>>;

@@ -131,8 +131,7 @@ impl CacheStore for LocalCache {
         let mut answer = Leased::Taken { kept: None };
         self.change(request.key, |record| {
             let mut record = record.unwrap_or_default();
-            let valid = self.holds(&record.tags);
-            match record.decide(&request, valid, now) {
+            match record.decide(&request, |tags| self.holds(tags), now) {
                 Decision::Fresh(found) => answer = Leased::Fresh(found),
                 Decision::Busy { kept, wait } => answer = Leased::Busy { kept, wait },
                 Decision::Take { kept } => {

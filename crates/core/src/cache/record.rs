@@ -53,14 +53,20 @@ impl Record {
         })
     }
 
-    /// What the asker gets, if the record's tags are what they were (`valid`).
-    pub(super) fn decide(&self, request: &LeaseRequest<'_>, valid: bool, now: i64) -> Decision {
-        let kept = self.found(request.shape, now).filter(|_| valid);
+    /// What the asker gets. `current` says whether tags have the versions they had.
+    pub(super) fn decide(
+        &self,
+        request: &LeaseRequest<'_>,
+        current: impl Fn(&Versions) -> bool,
+        now: i64,
+    ) -> Decision {
+        let kept = self.found(request.shape, now);
+        let kept = kept.filter(|_| current(&self.tags));
         match kept {
             Some(found) if found.fresh_for.is_some() && !request.even_if_fresh => {
                 Decision::Fresh(found)
             }
-            kept => match self.held_by_other(request.token, now) {
+            kept => match self.held_by_other(request.token, current, now) {
                 Some(wait) => Decision::Busy { kept, wait },
                 None => Decision::Take { kept },
             },
@@ -78,9 +84,15 @@ impl Record {
         self.kept_until <= now && !leased
     }
 
-    fn held_by_other(&self, token: Token, now: i64) -> Option<Duration> {
+    /// How long somebody else holds the lease. That of a revoked tag has ended.
+    fn held_by_other(
+        &self,
+        token: Token,
+        current: impl Fn(&Versions) -> bool,
+        now: i64,
+    ) -> Option<Duration> {
         let lease = self.lease.as_ref().filter(|one| one.token != token)?;
-        between(now, lease.until)
+        between(now, lease.until).filter(|_| current(&lease.tags))
     }
 }
 
@@ -135,13 +147,16 @@ mod tests {
     fn an_entry_is_fresh_then_stale_then_gone() {
         let (record, request) = (record(), request(token()));
         assert_eq!(
-            record.decide(&request, true, 40),
+            record.decide(&request, |_| true, 40),
             Decision::Fresh(found(60))
         );
         let kept = Some(found(0));
-        assert_eq!(record.decide(&request, true, 100), Decision::Take { kept });
         assert_eq!(
-            record.decide(&request, true, 200),
+            record.decide(&request, |_| true, 100),
+            Decision::Take { kept }
+        );
+        assert_eq!(
+            record.decide(&request, |_| true, 200),
             Decision::Take { kept: None }
         );
     }
@@ -150,7 +165,7 @@ mod tests {
     fn what_a_tag_has_revoked_is_not_even_stale() {
         let (record, request) = (record(), request(token()));
         assert_eq!(
-            record.decide(&request, false, 40),
+            record.decide(&request, |_| false, 40),
             Decision::Take { kept: None }
         );
     }
@@ -160,7 +175,7 @@ mod tests {
         let (record, mut request) = (record(), request(token()));
         request.shape = 8;
         assert_eq!(
-            record.decide(&request, true, 40),
+            record.decide(&request, |_| true, 40),
             Decision::Take { kept: None }
         );
     }
@@ -181,14 +196,32 @@ mod tests {
             kept: kept.clone(),
             wait,
         };
-        assert_eq!(record.decide(&request(other), true, 120), busy);
+        assert_eq!(record.decide(&request(other), |_| true, 120), busy);
         assert_eq!(
-            record.decide(&request(mine), true, 120),
+            record.decide(&request(mine), |_| true, 120),
             Decision::Take { kept: kept.clone() }
         );
         assert_eq!(
-            record.decide(&request(other), true, 150),
+            record.decide(&request(other), |_| true, 150),
             Decision::Take { kept }
+        );
+    }
+
+    #[test]
+    fn the_lease_of_a_revoked_tag_has_ended() {
+        let mut record = record();
+        let (until, tags) = (150, vec![("t".to_owned(), 1)]);
+        record.lease = Some(Lease {
+            token: token(),
+            until,
+            tags,
+        });
+        let take = Decision::Take {
+            kept: Some(found(0)),
+        };
+        assert_eq!(
+            record.decide(&request(token()), Versions::is_empty, 120),
+            take
         );
     }
 

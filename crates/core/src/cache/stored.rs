@@ -227,17 +227,19 @@ impl CacheStore for StoredCache {
     }
 
     async fn lease(&self, request: LeaseRequest<'_>) -> Result<Leased> {
-        let tags = self.versions(request.tags).await?;
+        let versions = self.versions(request.tags).await?;
         for _ in 0..TRIES_MAX {
             let row = self.db.get::<CacheRow>(request.key.to_owned()).await?;
             let known = row.clone().map(record).unwrap_or_default();
-            let valid = self.holds(&known.tags).await?;
+            let leased = known.lease.iter().flat_map(|lease| names(&lease.tags));
+            let tags = names(&known.tags).into_iter().chain(leased).collect();
+            let current = self.current(tags).await?;
             let now = self.now();
-            match known.decide(&request, valid, now) {
+            match known.decide(&request, |tags| is_current(tags, &current), now) {
                 Decision::Fresh(found) => return Ok(Leased::Fresh(found)),
                 Decision::Busy { kept, wait } => return Ok(Leased::Busy { kept, wait }),
                 Decision::Take { kept } => {
-                    if self.take(&request, row.as_ref(), &tags, now).await? {
+                    if self.take(&request, row.as_ref(), &versions, now).await? {
                         return Ok(Leased::Taken { kept });
                     }
                 }

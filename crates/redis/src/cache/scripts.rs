@@ -74,8 +74,9 @@ script!(pub(super) static LEASE: Writes = lua!(r"
 local token, lease = ARGV[4], tonumber(ARGV[5])
 local value, fresh = found(key, ARGV[3])
 if value and fresh > 0 and ARGV[6] == '0' then return { 0, 0, value, fresh } end
-local holder = redis.call('HMGET', key, 't', 'x')
-if holder[1] and holder[1] ~= token and tonumber(holder[2]) > now then
+local holder = redis.call('HMGET', key, 't', 'x', 'l')
+local held = holder[1] and holder[1] ~= token and tonumber(holder[2]) > now
+if held and current(holder[3]) then
   local wait = tonumber(holder[2]) - now
   return value and { 2, wait, value, fresh } or { 2, wait }
 end
