@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+pub use crate::cache::attribute as cached;
 pub use crate::column::{Column, UniqueKey};
 pub use crate::entity::{Changes, Entity, Insert, Patch, encode};
 pub use crate::error::{Error, Result};

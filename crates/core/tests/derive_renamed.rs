@@ -116,3 +116,39 @@ fn a_renamed_crate_works() -> Result<()> {
     assert_eq!(State::Open.as_str(), "open");
     Ok(())
 }
+
+/// `#[cached]` of a user's module.
+pub mod prices {
+    use super::stores::pantry::cache::{Cache, cached};
+
+    /// The price of a number of things.
+    #[cached(
+        ttl = "1m",
+        prefix = "price",
+        infallible,
+        crate = "super::stores::pantry"
+    )]
+    pub async fn price(cache: &Cache, number: u64) -> u64 {
+        number * 3
+    }
+
+    /// One that only this module knows.
+    #[cached(ttl = "1m", prefix = "secret", infallible, crate = super::stores::pantry)]
+    async fn secret(cache: &Cache) -> u64 {
+        price(cache, 1).await
+    }
+
+    /// Uses it.
+    pub async fn total(cache: &Cache) -> u64 {
+        secret(cache).await
+    }
+}
+
+#[tokio::test]
+async fn cached_functions_find_a_renamed_crate() {
+    use stores::pantry::cache::{Cache, LocalCache};
+
+    let cache = Cache::new(LocalCache::new(1 << 16));
+    assert_eq!(prices::total(&cache).await, 3);
+    assert!(prices::price::invalidate(&cache, 1).await.is_ok());
+}

@@ -10,6 +10,7 @@
 //! `crate = ".."` in the struct's attribute.
 
 mod attr;
+mod cached;
 mod entity;
 mod insert;
 mod load;
@@ -159,4 +160,44 @@ pub fn text_enum(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Newtype, attributes(newtype))]
 pub fn newtype(input: TokenStream) -> TokenStream {
     expand(parse_macro_input!(input), newtype::derive)
+}
+
+/// Caches what an async function answers, under a key made of its arguments.
+///
+/// ```ignore
+/// #[cached(ttl = "30m", prefix = "user", absent = "5s", tags("users"), skip(db))]
+/// async fn find_user(cache: &Cache, db: &Db, id: Id<User>) -> Result<Option<User>> {
+///     db.get(id).await
+/// }
+///
+/// let ada = find_user(&cache, &db, id).await?;
+/// db.update(id, patch).await?;
+/// find_user::invalidate(&cache, id).await?; // after the commit
+/// ```
+///
+/// | write | meaning |
+/// |---|---|
+/// | `ttl = "30m"` | how long an answer is fresh; required. Units: `ms`, `s`, `m`, `h`, `d`; `"1h 30m"` |
+/// | `prefix = "user"` | what keys begin with; else the function's path, which changes when it moves |
+/// | `skip(db, log)` | arguments that are not part of the key |
+/// | `cache = self.cache` | where the cache is, if no argument is called `cache` |
+/// | `tags("users", "org:{org}")` | tags; arguments stand in braces, as for `format!` |
+/// | `stale = "1m"` | how much longer an answer is served while one caller loads |
+/// | `stale_on_error` | and if loading fails |
+/// | `absent = "5s"` | the function answers an `Option`, and `None` is kept for so long; without it, `None` is an answer like any other |
+/// | `infallible` | the function answers a value and no `Result` |
+/// | `crate = ".."` | the path of the Larder crate, where it cannot be found |
+///
+/// Errors are not kept, whatever the `Result` is called. All other arguments must be serde's
+/// `Serialize`; `self` is no part of the key. The function's future, its arguments and its answer
+/// are `Send`.
+///
+/// Beside a function `find_user` there are `find_user::key(id)` and
+/// `find_user::invalidate(&cache, id)`; beside a method, `Self::find_user_key(id)` and
+/// `self.invalidate_find_user(id)`. They take the arguments of the key.
+#[proc_macro_attribute]
+pub fn cached(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    cached::expand(arguments.into(), item.into())
+        .unwrap_or_else(|errors| errors.to_compile_error())
+        .into()
 }

@@ -29,6 +29,8 @@
 //! The races that these promises are about, and their names, are known from Facebook's memcache (Nishtala
 //! et al.: Scaling Memcache at Facebook, NSDI 2013), from which leases are taken.
 
+#[doc(hidden)]
+pub mod attribute;
 mod barred;
 mod entry;
 mod envelope;
@@ -45,6 +47,30 @@ mod record;
 mod shape;
 mod store;
 mod stored;
+
+/// ```
+/// use larder_core::cache::{Cache, LocalCache, cached};
+/// use larder_core::models::{self, NewUser, User, UserPatch};
+/// use larder_core::{Db, Id, Memory, Result};
+///
+/// #[cached(ttl = "30m", prefix = "user", absent = "5s", tags("users"), skip(db))]
+/// async fn find_user(cache: &Cache, db: &Db, id: Id<User>) -> Result<Option<User>> {
+///     db.get(id).await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// # let db = Db::new(Memory::with_tables(&models::tables()));
+/// # let cache = Cache::new(LocalCache::new(1 << 20));
+/// let id = db.insert(NewUser::without_password("ada@example.com", "Ada")?).await?.id;
+/// assert_eq!(find_user(&cache, &db, id).await?.map(|user| user.name).as_deref(), Some("Ada"));
+///
+/// let patch = UserPatch { name: Some("Ada L.".into()), ..UserPatch::default() };
+/// db.update(id, patch).await?;
+/// find_user::invalidate(&cache, id).await?; // after the commit
+/// assert_eq!(find_user(&cache, &db, id).await?.map(|user| user.name).as_deref(), Some("Ada L."));
+/// # Ok(()) }
+/// ```
+pub use larder_derive::cached;
 
 pub use entry::CacheEntry;
 pub use envelope::Codec;
