@@ -20,3 +20,6 @@ struct OnPostgres;
 
 #[doc = include_str!("../../../docs/testing.md")]
 struct Testing;
+
+#[doc = include_str!("../../../docs/caching.md")]
+struct Caching;

@@ -91,10 +91,6 @@ impl Client {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    #[allow(
-        dead_code,
-        reason = "for feeds and caches, which come beside the storage"
-    )]
     pub(crate) async fn subscriber(&self) -> Result<Subscriber> {
         self.check_open()?;
         let driver = builder(self.options())
@@ -106,22 +102,6 @@ impl Client {
         };
         self.within_connect(connected(&subscriber.driver)).await?;
         Ok(subscriber)
-    }
-
-    /// A connection of its own for commands that block (`XREADGROUP .. BLOCK`), which would hold
-    /// up all others.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    #[allow(
-        dead_code,
-        reason = "for feeds and caches, which come beside the storage"
-    )]
-    pub(crate) async fn dedicated(&self) -> Result<Self> {
-        self.check_open()?;
-        let mut options = self.options().clone();
-        options.connections = 1;
-        Self::connect(options).await
     }
 
     /// Refuses new commands and closes the connections. Twice is fine.
@@ -169,7 +149,6 @@ async fn connected(driver: &impl ClientLike) -> std::result::Result<(), fred::er
 }
 
 /// A connection for subscriptions, closed when it is dropped.
-#[allow(dead_code, reason = "as `Client::subscriber`")]
 pub(crate) struct Subscriber {
     /// Subscribes, and hands out receivers.
     pub(crate) driver: SubscriberClient,

@@ -11,6 +11,15 @@ use larder_core::{Error, Result, Table};
 
 use crate::namespace::Namespace;
 
+/// What a URL begins with; the driver takes others for one server, too.
+const SCHEMES: [&str; 6] = [
+    "redis",
+    "rediss",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis-sentinel",
+    "rediss-sentinel",
+];
 /// The namespace of a URL that names none.
 const NAMESPACE: &str = "larder";
 /// Pauses before the connection is tried again: the first, the longest, and by what they grow.
@@ -53,6 +62,8 @@ impl RedisOptions {
     /// | `redis-cluster://host:6379?node=host2:6379` | a cluster, found by any of its nodes |
     /// | `redis-sentinel://host:26379/0?sentinelServiceName=main&node=host2:26379` | the primary that sentinels name |
     ///
+    /// Clusters and sentinels are the driver's to find; Larder's tests have run on one server only.
+    ///
     /// `rediss`, `rediss-cluster` and `rediss-sentinel` encrypt, and ask for a certificate that the
     /// operating system's roots have signed for the host. `?namespace=shop` is the same as
     /// [`namespace`](Self::namespace). Opens nothing.
@@ -61,7 +72,9 @@ impl RedisOptions {
     /// `Misuse` for what is none of these, which does not repeat it: it may hold a password.
     pub fn new(url: &str) -> Result<Self> {
         let (url, namespace) = take_namespace(url.trim());
-        let mut config = Config::from_url(&url).map_err(|_| {
+        let known = SCHEMES.iter().any(|scheme| has_scheme(&url, scheme));
+        let config = Config::from_url(&url).ok().filter(|_| known);
+        let mut config = config.ok_or_else(|| {
             Error::misuse(
                 "the Redis URL cannot be read: write it as redis://user:password@host:6379/0, \
                  special characters of the password as %40 and the like",
@@ -195,6 +208,12 @@ impl fmt::Debug for RedisOptions {
             .field("queue_max", &self.queue_max)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a URL is of this scheme, in whatever case.
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    let found = url.split_once("://");
+    found.is_some_and(|(found, _)| found.eq_ignore_ascii_case(scheme))
 }
 
 #[cfg(test)]

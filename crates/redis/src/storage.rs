@@ -126,7 +126,6 @@ impl Redis {
     }
 
     /// The connections, for what shares them: caches, sessions, rate limits, feeds.
-    #[allow(dead_code, reason = "as `Client::subscriber`")]
     pub(crate) fn client(&self) -> &Client {
         &self.handle.client
     }

@@ -260,6 +260,7 @@ impl HotEngine for Redis {
     fn wants(&self, file: &str) -> bool {
         [
             "cache",
+            "cache_faults",
             "messages",
             "rate_limits",
             "sessions",

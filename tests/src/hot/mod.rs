@@ -41,6 +41,7 @@ macro_rules! files {
 
 files! {
     cache,
+    cache_faults,
     consumers,
     feeds,
     messages,

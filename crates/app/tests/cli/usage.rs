@@ -7,7 +7,7 @@ fn urls_that_make_no_sense_are_refused_without_their_secrets() {
     let place = Place::new();
     for url in [
         "postgres://ada:hunter2@db:port/app",
-        "redis://:hunter2@cache",
+        "redis://:hunter2@cache:port",
         "mysql://ada:hunter2@db",
         "hunter2",
         "sqlite://",
