@@ -168,7 +168,12 @@ impl Writer {
                         place.shared.unwoken.wake_all();
                         return answer;
                     }
-                    Waited::Lead => Lead::of(&place.shared).start(),
+                    Waited::Lead => {
+                        Lead::of(&place.shared).take_over();
+                        // If this runtime shuts down, the lead may be back at once, again and
+                        // again: whoever has the connection here is gone only once this is.
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }
@@ -425,14 +430,21 @@ impl Lead {
 
     /// Runs a batch at once if there is nobody to wait for, else has it run elsewhere.
     fn start(self) {
-        let company = self.shared.inline && self.shared.expects_company();
-        match self.shared.try_lease() {
-            Some(lease) if !company => {
-                if let Some((lead, answered)) = self.run_batch(lease) {
-                    lead.shared.unwoken.wake_two_of(answered);
-                }
-            }
-            _ => self.relay(),
+        if self.shared.inline && self.shared.expects_company() {
+            self.relay();
+        } else {
+            self.take_over();
+        }
+    }
+
+    /// Runs a batch at once if the connection is free, else has it run elsewhere. Waits for no
+    /// company: a lead that is offered comes from a task that could not go on.
+    fn take_over(self) {
+        let Some(lease) = self.shared.try_lease() else {
+            return self.relay();
+        };
+        if let Some((lead, answered)) = self.run_batch(lease) {
+            lead.shared.unwoken.wake_two_of(answered);
         }
     }
 
