@@ -26,7 +26,7 @@ use crate::{read, write};
 /// or earlier; `Db::transaction` runs it again. They are serializable.
 ///
 /// ```no_run
-/// use larder_redis::models::{self, NewTag};
+/// use larder_redis::models::{self, NewTag, Tag};
 /// use larder_redis::{Db, Redis};
 ///
 /// # async fn open() -> larder_redis::Result<()> {
@@ -34,7 +34,7 @@ use crate::{read, write};
 /// redis.create_tables(&models::tables()).await?;
 /// let db = Db::new(redis);
 /// let tag = db.insert(NewTag::new("rust")).await?;
-/// assert_eq!(db.find(tag.id).await?, tag);
+/// assert_eq!(db.find::<Tag>(tag.id).await?, tag);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]

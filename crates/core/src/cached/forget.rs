@@ -105,7 +105,9 @@ async fn forget(cache: &Cache, touched: &Touched) {
     let names: Vec<&str> = touched.names.iter().map(String::as_str).collect();
     let tags: Vec<String> = touched.tables.iter().map(|table| tag(table)).collect();
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-    let (names, tags) = tokio::join!(cache.invalidate(&names), cache.invalidate_tags(&tags));
+    // Both, whatever comes of the first; most writes have only one of them.
+    let names = cache.invalidate(&names).await;
+    let tags = cache.invalidate_tags(&tags).await;
     if let Err(error) = names.and(tags) {
         tracing::warn!(target: "larder::cache", %error,
             "the cache could not be told what was written: it is not used for that until it is");

@@ -1,6 +1,7 @@
 //! [`Recorded`]: a store that keeps a feed of what is written through it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::pubsub::Feed;
 use super::pulse::Pulse;
@@ -10,7 +11,7 @@ use super::transaction::RecordedTransaction;
 use crate::clock::{Clock, SystemClock};
 use crate::column::Column;
 use crate::entity::Entity;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::raw::{RawAccess, RawStatement};
 use crate::rows::Rows;
 use crate::schema::Table;
@@ -208,7 +209,7 @@ impl Recorded {
             save(&*tx, &mut records, deadline).await?;
             Ok((written, rows, changed))
         };
-        match work.await {
+        match by(deadline, work).await {
             Ok((written, rows, changed)) => {
                 tx.commit().await?;
                 if changed {
@@ -222,6 +223,20 @@ impl Recorded {
                 Err(error)
             }
         }
+    }
+}
+
+/// Work before a commit, by a deadline: what it reads to record it has none of its own.
+async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(deadline) = deadline else {
+        return work.await;
+    };
+    match tokio::time::timeout_at(deadline.into(), work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::new(
+            ErrorKind::Timeout,
+            "the write and its record did not end in time; nothing was applied",
+        )),
     }
 }
 
