@@ -65,7 +65,12 @@ impl Serve {
             output.note(format!("made ready by {steps}"))?;
         }
         store.create_missing_tables(&Service::tables()).await?;
-        store.create_change_log().await?;
+        match store.create_change_log().await {
+            Err(error) if error.is_unsupported() => {
+                output.note("without a live feed, for this engine keeps no log of changes")?;
+            }
+            made => made?,
+        }
         if self.seed {
             seed::fill(store.db(), output).await?;
         }
