@@ -108,6 +108,7 @@ async fn many_articles_of_one_title_have_their_own_slugs(engine: Arc<dyn HotEngi
 async fn the_tags_of_one_update_are_not_mixed_with_anothers(
     engine: Arc<dyn HotEngine>,
 ) -> Result<()> {
+    let waits = engine.name() != "redis";
     let app = TestApp::on(&engine).await?;
     let ada = app.user("ada").await;
     ada.publish("On", &["old"]).await;
@@ -117,7 +118,9 @@ async fn the_tags_of_one_update_are_not_mixed_with_anothers(
         let (ada, tags) = (ada.clone(), sets[number % 2]);
         tasks.spawn(async move {
             let change = json!({"article": {"tagList": tags}});
-            ada.put("/articles/on", change).await.ends(200);
+            let status = ada.put("/articles/on", change).await.status.as_u16();
+            // Where nobody waits for anybody, one that loses again and again is told to try later.
+            assert!(status == 200 || (status == 503 && !waits), "{status}");
         });
     }
     while let Some(done) = tasks.join_next().await {

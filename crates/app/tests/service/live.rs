@@ -106,3 +106,19 @@ crate::tests![
     what_another_process_writes_is_shown_too,
     readers_are_bounded_and_must_make_sense,
 ];
+
+/// Where no log of changes is kept, that is said.
+async fn there_is_none(engine: Arc<dyn HotEngine>) -> Result<()> {
+    let app = TestApp::on(&engine).await?;
+    let answer = app.visitor().get("/live").await;
+    assert_eq!(answer.status.as_u16(), 501);
+    Ok(())
+}
+
+/// The tests of an engine that keeps no log of changes.
+pub(crate) fn tests_without_changes() -> Vec<crate::Test> {
+    vec![crate::Test {
+        name: "there_is_none",
+        run: |engine| Box::pin(there_is_none(engine)),
+    }]
+}
