@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use larder_core::cache::{Cache, LocalCache};
 use larder_core::feed;
 use larder_core::rows::BoxFuture;
-use larder_core::{Error, ErrorKind, Result, Storage, Table};
+use larder_core::{Cached, CachedTable, Error, ErrorKind, Result, Storage, Table};
 use larder_postgres::PostgresOptions;
 use larder_redis::RedisOptions;
 use larder_sqlite::{Sqlite, SqliteOptions};
@@ -97,6 +98,73 @@ fn recorded(storage: Arc<dyn Storage>, tables: &[&'static Table]) -> Arc<dyn Sto
     let tables = tables.iter().copied();
     let tables = tables.map(|table| feed::Recording::of_table(table).with_rows());
     Arc::new(feed::Recorded::from_shared(storage, tables).allow_sql_writes())
+}
+
+/// A profile of an engine whose tables are all cached, in the process.
+pub struct WithCache<E> {
+    /// The profile's name in the list of tests.
+    pub name: &'static str,
+    /// The engine.
+    pub engine: E,
+}
+
+/// The files of the suite that a cache could change something for.
+const CACHED: &[&str] = &[
+    "cascades",
+    "closing",
+    "conditional_upserts",
+    "constraints",
+    "crud",
+    "deadlines",
+    "defaults",
+    "effects",
+    "hostile",
+    "inserting",
+    "loading",
+    "locking",
+    "order",
+    "relations",
+    "row_locks",
+    "streaming",
+    "tasks",
+    "text",
+    "timestamps",
+    "transactions",
+    "types",
+    "updates",
+    "upserts",
+];
+
+#[async_trait]
+impl<E: Engine> Engine for WithCache<E> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn fresh(&self, tables: &[&'static Table]) -> Result<Fresh> {
+        let mut fresh = self.engine.fresh(tables).await?;
+        let cache = Cache::new(LocalCache::new(64 << 20));
+        let tables: Vec<_> = tables
+            .iter()
+            .map(|table| CachedTable::of_table(table))
+            .collect();
+        let around = move |store| -> Arc<dyn Storage> {
+            Arc::new(Cached::from_shared(store, cache.clone(), tables.clone()))
+        };
+        fresh.storage = around(fresh.storage);
+        if let Some(open) = fresh.again.take() {
+            let around = Arc::new(around);
+            fresh.again = Some(Box::new(move || {
+                let (opening, around) = (open(), Arc::clone(&around));
+                Box::pin(async move { Ok(around(opening.await?)) })
+            }));
+        }
+        Ok(fresh)
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        self.engine.wants(file) && CACHED.contains(&file)
+    }
 }
 
 /// A SQLite file in a directory of its own.

@@ -2,12 +2,16 @@
 
 use std::process::ExitCode;
 
-use larder_tests::engines::{Memory, Recording};
+use larder_tests::engines::{Memory, Recording, WithCache};
 use larder_tests::run;
 
 fn main() -> ExitCode {
     run(vec![
         Box::new(Memory),
+        Box::new(WithCache {
+            name: "memory-cached",
+            engine: Memory,
+        }),
         Box::new(Recording {
             name: "memory-recorded",
             engine: Memory,

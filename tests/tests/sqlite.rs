@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use larder_sqlite::{JournalMode, SqliteOptions};
-use larder_tests::engines::{Recording, SqliteFile, SqliteInMemory, WRITES};
+use larder_tests::engines::{Recording, SqliteFile, SqliteInMemory, WRITES, WithCache};
 use larder_tests::run;
 
 /// What a profile of writing changes.
@@ -33,6 +33,10 @@ fn main() -> ExitCode {
             files: None,
         }),
         Box::new(SqliteInMemory),
+        Box::new(WithCache {
+            name: "sqlite-cached",
+            engine: SqliteInMemory,
+        }),
         Box::new(SqliteFile {
             name: "sqlite-durable",
             options: |path| SqliteOptions::new(path).durable(),
