@@ -148,12 +148,11 @@ impl<E: Engine> Engine for WithCache<E> {
             .iter()
             .map(|table| CachedTable::of_table(table))
             .collect();
-        let around = move |store| -> Arc<dyn Storage> {
+        let around = Arc::new(move |store| -> Arc<dyn Storage> {
             Arc::new(Cached::from_shared(store, cache.clone(), tables.clone()))
-        };
+        });
         fresh.storage = around(fresh.storage);
         if let Some(open) = fresh.again.take() {
-            let around = Arc::new(around);
             fresh.again = Some(Box::new(move || {
                 let (opening, around) = (open(), Arc::clone(&around));
                 Box::pin(async move { Ok(around(opening.await?)) })
