@@ -164,7 +164,7 @@ pub fn newtype(input: TokenStream) -> TokenStream {
 
 /// Caches what an async function answers, under a key made of its arguments.
 ///
-/// ```ignore
+/// ```text
 /// #[cached(ttl = "30m", prefix = "user", absent = "5s", tags("users"), skip(db))]
 /// async fn find_user(cache: &Cache, db: &Db, id: Id<User>) -> Result<Option<User>> {
 ///     db.get(id).await
